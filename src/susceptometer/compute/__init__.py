@@ -1,0 +1,1 @@
+"""Where cells run and how a reading is stored, resumed and extended."""

@@ -1,0 +1,1 @@
+"""Worked sciences: models, data and probes that hand over a subject."""

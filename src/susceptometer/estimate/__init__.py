@@ -1,0 +1,1 @@
+"""What the draws say: learning coefficients, susceptibilities, influence, diagnostics, calibration."""

@@ -1,0 +1,1 @@
+"""What is sampled: subjects, components, data and the local Gibbs posterior around trained weights."""

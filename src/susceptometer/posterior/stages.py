@@ -1,0 +1,47 @@
+"""The seam of the structure-aware engine: a frozen prefix once per row, the rest with chains folded."""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from susceptometer.posterior.component import Component
+from susceptometer.types import Batch, Carry
+
+
+@runtime_checkable
+class Stages(Protocol):
+    """A subject's knowledge of its own structure, used to do frozen work only once.
+
+    For a component that first acts in some stage, everything before that stage does not depend on the
+    chain. ``prefix`` computes it once per row; ``losses`` does the rest for all chains together, with the
+    frozen weights in one large product and only the component's own blocks batched per chain.
+    Must equal the subject's plain loss to float tolerance (tested for every implementation).
+    """
+
+    def serves(self, component: Component) -> bool:
+        """Whether this component can be run in stages (otherwise the plain path is taken)."""
+        ...
+
+    def prefix(self, component: Component, batch: Batch) -> Carry:
+        """What does not depend on the component: named tensors ``[rows, ...]``; run without gradient.
+
+        Carries what ``losses`` needs of the batch too (for example the targets). Rows are independent, so
+        carries may be computed once for a whole data set, cached, and indexed by row.
+        """
+        ...
+
+    def losses(
+        self, component: Component, weights: Tensor, carry: Carry, rows: Tensor | None
+    ) -> Tensor:
+        """Loss of each chain on its rows.
+
+        Args:
+            component: The component whose weights differ between chains.
+            weights: Flat component weights of every chain, ``[chains, d]`` (may require gradient).
+            carry: Result of ``prefix`` for unique rows ``[unique, ...]``.
+            rows: Which unique rows each chain sees, int64 ``[chains, m]``; None: every chain sees all.
+
+        Returns:
+            Unreduced losses ``[chains, m, *event]``, differentiable in ``weights``.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Published claims, re-run: one file per claim set."""

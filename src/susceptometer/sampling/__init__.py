@@ -1,0 +1,1 @@
+"""How it is sampled: samplers, couplings, minibatches, moments and the one loop."""

@@ -1,0 +1,1 @@
+"""What the numbers mean: patterns of tokens, response matrices, spectra, clusters."""
