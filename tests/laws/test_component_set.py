@@ -15,7 +15,8 @@ from susceptometer.posterior.component import (
     whole_component,
     whole_piece,
 )
-from susceptometer.posterior.component_set import ComponentRange, ComponentSet, UnknownComponent
+from susceptometer.posterior.component_range import ComponentRange
+from susceptometer.posterior.component_set import ComponentSet, UnknownComponent
 
 SHAPES = {"a": (3, 4), "b": (5,), "c": (2, 2)}
 PARAMS = {name: torch.arange(float(torch.Size(s).numel())).reshape(s) for name, s in SHAPES.items()}

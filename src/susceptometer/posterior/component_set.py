@@ -1,8 +1,8 @@
-"""The components of a model as an ordered mapping: look one up, match several, complement, tabulate."""
+"""The components of a model as an ordered mapping: look up, match, complement, tabulate."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from math import prod
 from typing import NamedTuple
@@ -13,11 +13,11 @@ from torch import Tensor
 from susceptometer.errors import ComponentError
 from susceptometer.posterior.component import (
     Component,
-    Piece,
     component_from_masks,
     mask_piece,
     whole_piece,
 )
+from susceptometer.posterior.component_range import ComponentRange
 from susceptometer.posterior.selector import (
     alternatives,
     canonical,
@@ -37,55 +37,13 @@ class UnknownComponent(ComponentError, KeyError):
 
 
 class ComponentRow(NamedTuple):
-    """One line of `ComponentSet.table`: ``weights`` is a count, ``share`` a fraction of all weights."""
+    """A line of `ComponentSet.table`: ``weights`` counts, ``share`` is the part of all weights."""
 
     name: str
     aliases: tuple[str, ...]
     weights: int
     share: float
     params: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ComponentRange:
-    """Numbered parts made on demand, ``{stem}.7`` or ``{stem}.0-31`` (ends included), e.g. neurons.
-
-    Args:
-        stem: Name without the number, e.g. ``blocks.0.mlp.neuron``.
-        size: How many numbered parts there are.
-        pieces: ``(piece, axis)``: the box piece that holds part ``i`` at position ``i`` of ``axis``.
-    """
-
-    stem: str
-    size: int
-    pieces: tuple[tuple[Piece, int], ...]
-
-    def member(self, first: int, last: int) -> Component:
-        """Parts ``first`` to ``last`` (included) as one component.
-
-        Raises:
-            ComponentError: The numbers are not in ``0 <= first <= last < size``.
-        """
-        number = str(first) if first == last else f"{first}-{last}"
-        if not 0 <= first <= last < self.size:
-            raise ComponentError(
-                "a number is out of range",
-                where=f"{self.stem}.{number}",
-                value=number,
-                why=f"{self.stem} has parts 0 to {self.size - 1}",
-                do="choose numbers in that range",
-            )
-        name = f"{self.stem}.{number}"
-        pieces = tuple(_narrow(piece, axis, first, last + 1) for piece, axis in self.pieces)
-        return Component(name, pieces, short_names(name))
-
-    def members(self, numbers: str) -> Iterator[Component]:
-        """The parts that ``numbers`` means: ``17``, ``0-31`` (one component) or a glob (one each)."""
-        if found := re.fullmatch(r"(\d+)(?:-(\d+))?", numbers):
-            yield self.member(int(found[1]), int(found[2] or found[1]))
-            return
-        shape = glob_expression(numbers)
-        yield from (self.member(i, i) for i in range(self.size) if shape.fullmatch(str(i)))
 
 
 class ComponentSet(Mapping[str, Component]):
@@ -154,14 +112,15 @@ class ComponentSet(Mapping[str, Component]):
         """The components that ``pattern`` means, in the order of its alternatives, without repeats.
 
         Args:
-            pattern: Names, short names (``0:3``, ``L0H3``, ``0:q``, ``0:mlp:n0-31``) or globs joined by
-                ``|`` (``*`` stays within a dotted field, ``**`` crosses fields); ``re:EXPR`` over component
-                names or, where none matches, over parameter names (then one component);
-                ``param:EXPR`` over parameter names only; or boolean masks ``{param: [*shape]}``.
+            pattern: Names, short names (``0:3``, ``L0H3``, ``0:q``, ``0:mlp:n0-31``) or globs,
+                joined by ``|`` (``*`` stays within a dotted field, ``**`` crosses fields);
+                ``re:EXPR`` over component names or, where none matches, over parameter names
+                (then one component); ``param:EXPR`` over parameter names only; or boolean masks
+                ``{param: [*shape]}``.
 
         Raises:
-            ComponentError: Nothing matches (near matches are listed), a mask selects nothing or has a
-                wrong shape, or a number is out of range.
+            ComponentError: Nothing matches (near matches are listed), a mask selects nothing or
+                has a wrong shape, or a number is out of range.
         """
         if not isinstance(pattern, str):
             return ComponentSet([self._masked(pattern)], self.shapes)
@@ -188,7 +147,7 @@ class ComponentSet(Mapping[str, Component]):
         return component_from_masks(name, masks)
 
     def uncovered(self) -> dict[str, int]:
-        """Number of weights of each parameter that no member holds (parameters fully held left out)."""
+        """Number of weights of each parameter that no member holds; zeros are left out."""
         counts = self._counts()
         missing = {
             name: int((counts[name] == 0).sum()) if name in counts else prod(shape)
@@ -300,12 +259,6 @@ class ComponentSet(Mapping[str, Component]):
             why="a selection of nothing cannot be sampled",
             do=hint + star,
         )
-
-
-def _narrow(piece: Piece, axis: int, start: int, stop: int) -> Piece:
-    offset = piece.box[axis].start
-    box = (*piece.box[:axis], slice(offset + start, offset + stop), *piece.box[axis + 1 :])
-    return replace(piece, box=box)
 
 
 def _expression(part: str) -> re.Pattern[str]:

@@ -1,4 +1,4 @@
-"""The grammar of component names: short forms and globs become canonical names and regular expressions."""
+"""The grammar of component names: short forms and globs become canonical names and patterns."""
 
 import re
 
@@ -18,7 +18,7 @@ SHORT_FORMS = (
     (r"attns", "blocks.*.attn"),
     (r"layers", "blocks.*"),
 )
-"""Accepted short forms (case does not matter) and the canonical TransformerLens-like names they mean."""
+"""Short forms (case does not matter) and the canonical TransformerLens-like names they mean."""
 
 _ALIASES = (
     (r"blocks\.(\d+)\.attn\.head\.(\d+)", (r"\1:\2", r"L\1H\2")),
@@ -31,7 +31,7 @@ _ALIASES = (
 
 
 def canonical(pattern: str) -> str:
-    """The canonical form of one short name or glob: ``L0H3`` and ``0:3`` -> ``blocks.0.attn.head.3``."""
+    """The canonical form of one short name or glob: ``L0H3`` -> ``blocks.0.attn.head.3``."""
     for short, full in SHORT_FORMS:
         if found := re.fullmatch(short, pattern, re.IGNORECASE):
             return found.expand(full).lower()
@@ -47,7 +47,7 @@ def short_names(name: str) -> tuple[str, ...]:
 
 
 def alternatives(pattern: str) -> list[str]:
-    """The parts of ``a|b``, canonical and without surrounding blanks; ``re:`` and ``param:`` stay whole."""
+    """The parts of ``a|b``, canonical and stripped; ``re:`` and ``param:`` stay whole."""
     if pattern.startswith(("re:", "param:")):
         return [pattern]
     return [canonical(part.strip()) for part in pattern.split("|")]
@@ -56,7 +56,7 @@ def alternatives(pattern: str) -> list[str]:
 def glob_expression(pattern: str) -> re.Pattern[str]:
     """Regular expression of a glob over dotted names.
 
-    ``*`` and ``?`` stay within one dotted field, ``**`` crosses fields, ``[0-3]`` is a character class.
+    ``*`` and ``?`` stay within one dotted field, ``**`` crosses fields, ``[0-3]`` is a class.
     """
     tokens = re.findall(r"\*\*|\*|\?|\[[^\]]+\]|.", pattern)
     meaning = {"**": ".*", "*": r"[^.]*", "?": r"[^.]"}
