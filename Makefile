@@ -10,7 +10,7 @@ SEED ?= 0
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test slow check fix bench docs pico clean
+.PHONY: help quickstart test slow shapes check fix bench docs pico clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ test: $(VENV)/.dev ## the default test suite, at most 10 minutes on 2 cores
 
 slow: $(VENV)/.dev ## the long statistical tests
 	$(PYTEST) -m slow -n $(JOBS)
+
+shapes: $(VENV)/.dev ## the default suite with every signature checked at run time
+	SUSCEPTOMETER_SHAPES=check $(PYTEST) -m "not slow and not gpu and not browser" -n $(JOBS)
 
 check: $(VENV)/.dev ## lint, types, architecture
 	$(BIN)/ruff check

@@ -10,9 +10,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach a model hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
+import shapecheck
 import torch
 
 torch.set_num_threads(1)
+if os.environ.get("SUSCEPTOMETER_SHAPES") == "check":
+    shapecheck.install()
 
 BROWSER_REQUIRED = os.environ.get("SUSCEPTOMETER_BROWSER") == "required"
 

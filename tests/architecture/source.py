@@ -24,7 +24,9 @@ class Module:
     @property
     def place(self) -> str:
         """Path relative to the repository, or to its last parts elsewhere."""
-        return str(self.path.relative_to(ROOT)) if self.path.is_relative_to(ROOT) else self.path.name
+        return (
+            str(self.path.relative_to(ROOT)) if self.path.is_relative_to(ROOT) else self.path.name
+        )
 
     def functions(self) -> Iterator[Function]:
         """Every function and method, nested ones included."""

@@ -52,7 +52,9 @@ def test_citations_exist():
 def test_documented_make_commands_exist():
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     used = {
-        name for page in pages for name in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(), re.M)
+        name
+        for page in pages
+        for name in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(), re.MULTILINE)
     }
     assert used <= make_targets()
 
@@ -63,8 +65,14 @@ def test_makefile_has_the_promised_commands():
 
 def test_documented_commands_exist():
     cli = PACKAGE / "cli.py"
-    used = set(re.findall(r"^susceptometer ([a-z]+)", (ROOT / "README.md").read_text(), re.M))
-    known = set(re.findall(r"^def ([a-z_]+)\(", cli.read_text(), re.M)) if cli.exists() else used
+    used = set(
+        re.findall(r"^susceptometer ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    )
+    known = (
+        set(re.findall(r"^def ([a-z_]+)\(", cli.read_text(), re.MULTILINE))
+        if cli.exists()
+        else used
+    )
     known |= set(re.findall(r"command\(\"([a-z-]+)\"", cli.read_text())) if cli.exists() else set()
     assert used <= known
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from architecture.source import ROOT, tracked_files
 
 # Written in halves, so that this file does not contain them.

@@ -4,6 +4,7 @@ import ast
 import statistics
 
 import pytest
+
 from architecture.source import PACKAGE, ROOT, Function, Module, modules
 
 FILE_LINES, BODY_LINES, BODY_MEDIAN, PARAMETERS = 300, 60, 10, 6
