@@ -1,0 +1,219 @@
+"""The local Gibbs posterior U(w) = n_beta L_n(w) + (gamma/2) |w - w*|^2 of one component, all chains at once."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from susceptometer.errors import RecipeError
+from susceptometer.posterior.component import Component
+from susceptometer.posterior.plain import plain_stages
+from susceptometer.posterior.stages import Stages
+from susceptometer.posterior.subject import Subject
+from susceptometer.types import Batch, Carry, rows_of, take
+
+CACHE_BYTES = 1 << 30
+"""A prefix or a table of row gradients is kept whole up to this size."""
+
+PASS_EVENTS = 8192
+"""Chains x rows x events of one differentiated pass; larger work is cut into blocks of chains."""
+
+
+class Slope(NamedTuple):
+    """Gradient of U in its two parts, for every chain.
+
+    potential: U estimated on the batch, ``[chains]``.
+    likelihood: n_beta (grad L_m + tilt), ``[chains, d]``.
+    pull: gamma (w - w*), ``[chains, d]``.
+    n_beta: The factor inside ``likelihood``.
+    """
+
+    potential: Tensor
+    likelihood: Tensor
+    pull: Tensor
+    n_beta: float
+
+    @property
+    def total(self) -> Tensor:
+        """grad U ``[chains, d]``."""
+        return self.likelihood + self.pull
+
+
+class Minibatch(NamedTuple):
+    """Rows of the data each chain sees in one step, and their weights in the potential.
+
+    rows: Unique data rows used, int64 ``[unique]``; None for the whole data in order.
+    index: Positions into ``rows`` of each chain, ``[chains, m]``; None: every chain sees all of them.
+    weights: Weight of each seen row's mean loss in U, ``[chains, m]`` (n_beta/m on the drift's rows).
+    """
+
+    rows: Tensor | None
+    index: Tensor | None
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class LocalPosterior:
+    """U on the weights of one component, all other weights held at w* (conventions 3; lau2023).
+
+    Args:
+        subject: Supplies w*, loss and data.
+        component: The weights that move; flat coordinates ``[d]``.
+        n_beta: Effective inverse temperature, 1/nats.
+        gamma: Strength of the pull to w*, 1/weight^2.
+        structured: Use the subject's stages where they serve the component.
+
+    Raises:
+        RecipeError: n_beta or gamma negative, or both zero.
+    """
+
+    subject: Subject
+    component: Component
+    n_beta: float
+    gamma: float
+    structured: bool = True
+    _kept: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.n_beta < 0 or self.gamma < 0 or self.n_beta + self.gamma == 0:
+            raise RecipeError(
+                "n_beta and gamma must be >= 0 and not both 0", where=self.component.name,
+                value=(self.n_beta, self.gamma), why="otherwise exp(-U) is no probability",
+                do="fix n_beta by the question and gamma as small as chains stay local",
+            )
+
+    @property
+    def center(self) -> Tensor:
+        """The component's weights at w*, ``[d]``, float32 or wider."""
+        return self._once("center", lambda: self.component.gather(self.subject.params).detach())
+
+    @property
+    def stages(self) -> Stages:
+        """The subject's stages where they serve this component, else the plain path."""
+        return self._once("stages", self._pick_stages)
+
+    def losses(self, weights: Tensor, carry: Carry, rows: Tensor | None = None) -> Tensor:
+        """Losses ``[chains, m, *event]`` without gradient, all chains in one pass."""
+        with torch.no_grad():
+            return self.stages.losses(self.component, weights, carry, rows)
+
+    def slope(self, weights: Tensor, batch: Minibatch) -> Slope:
+        """Potential and gradient of every chain on its mini-batch.
+
+        Args:
+            weights: ``[chains, d]``.
+            batch: Which data rows each chain sees and with which weight.
+        """
+        displacement = weights - self.center
+        pull = self.gamma * displacement
+        local = 0.5 * (pull * displacement).sum(-1)
+        if self.n_beta == 0 and not batch.weights.any():
+            return Slope(local, torch.zeros_like(weights), pull, self.n_beta)
+        carry = self.data_carry(batch.rows)
+        value, grad = self.weighted_gradient(weights, carry, batch)
+        return Slope(value + local, grad, pull, self.n_beta)
+
+    def weighted_gradient(
+        self, weights: Tensor, carry: Carry, batch: Minibatch
+    ) -> tuple[Tensor, Tensor]:
+        """Sum over rows of weight x mean row loss, ``[chains]``, and its gradient ``[chains, d]``."""
+        values, grads, start = [], [], 0
+        for w, index, size in self._blocks(weights, carry, batch.index):
+            leaf = w.detach().requires_grad_(True)
+            with torch.enable_grad():
+                loss = self.stages.losses(self.component, leaf, carry, index)
+                per_row = loss.flatten(2).mean(2) if loss.ndim > 2 else loss
+                value = (batch.weights[start : start + size] * per_row).sum(1)
+                grads.append(torch.autograd.grad(value.sum(), leaf)[0])
+            values.append(value.detach())
+            start += size
+        return torch.cat(values), torch.cat(grads)
+
+    def data_carry(self, rows: Tensor | None) -> Carry:
+        """Prefix of the chosen data rows ``[unique, ...]``; cached for the whole data where it fits."""
+        whole = self._once("data_carry", self._whole_carry)
+        if whole is not None:
+            return whole if rows is None else take(whole, rows)
+        data = self.subject.data
+        return self.carry(data if rows is None else take(data, rows))
+
+    def carry(self, batch: Batch) -> Carry:
+        """Prefix of a batch, without gradient."""
+        with torch.no_grad():
+            return self.stages.prefix(self.component, batch)
+
+    def row_gradients(self) -> Tensor:
+        """Gradient of every data row's mean loss at w*, ``[rows, d]`` (kept; see ``CACHE_BYTES``).
+
+        Raises:
+            RecipeError: The table would exceed ``CACHE_BYTES``.
+        """
+        return self._once("row_gradients", self._row_gradients)
+
+    def row_gradient_bytes(self) -> int:
+        """Bytes of the table of ``row_gradients``."""
+        return rows_of(self.subject.data) * len(self.component) * self.center.element_size()
+
+    def _row_gradients(self) -> Tensor:
+        if self.row_gradient_bytes() > CACHE_BYTES:
+            raise RecipeError(
+                "the table of row gradients does not fit", where=self.component.name,
+                value=f"{self.row_gradient_bytes() / 2**30:.1f} GiB",
+                why="centered gradients subtract each row's gradient at w*",
+                do="use fewer data rows or centered=False",
+            )
+        count, out = rows_of(self.subject.data), []
+        for start in range(0, count, 64):
+            rows = torch.arange(start, min(start + 64, count))
+            each = torch.arange(len(rows))[:, None]
+            weights = self.center.expand(len(rows), -1)
+            batch = Minibatch(rows, each, torch.ones(len(rows), 1, dtype=self.center.dtype))
+            out.append(self.weighted_gradient(weights, self.data_carry(rows), batch)[1])
+        return torch.cat(out)
+
+    def _whole_carry(self) -> Carry | None:
+        data = self.subject.data
+        one = self.carry(take(data, torch.zeros(1, dtype=torch.int64)))
+        size = sum(value.numel() * value.element_size() for value in one.values())
+        count = rows_of(data)
+        if size * count > CACHE_BYTES:
+            return None
+        parts = [
+            self.carry(take(data, torch.arange(start, min(start + 32, count))))
+            for start in range(0, count, 32)
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _pick_stages(self) -> Stages:
+        own = self.subject.stages
+        if self.structured and own is not None and own.serves(self.component):
+            return own
+        return plain_stages(
+            self.subject.params, self.subject.loss, self.component, self.subject.data
+        )
+
+    def _blocks(
+        self, weights: Tensor, carry: Carry, index: Tensor | None
+    ) -> list[tuple[Tensor, Tensor | None, int]]:
+        seen = rows_of(carry) if index is None else index.shape[1]
+        per_chain = max(1, seen * self.events)
+        size = max(1, PASS_EVENTS // per_chain)
+        picks = [None] * len(weights) if index is None else index.split(size)
+        return [
+            (part, pick, len(part)) for part, pick in zip(weights.split(size), picks, strict=False)
+        ]
+
+    @property
+    def events(self) -> int:
+        """Losses per row (tokens of a sequence; 1 for a plain regression)."""
+        return self._once("events", self._events)
+
+    def _events(self) -> int:
+        first = take(self.subject.data, torch.zeros(1, dtype=torch.int64))
+        return max(1, self.subject.center_loss(first).numel())
+
+    def _once(self, key: str, make):  # noqa: ANN001, ANN202
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]

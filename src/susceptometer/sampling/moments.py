@@ -1,0 +1,116 @@
+"""Streaming moments of token losses: memory is groups x tokens, never draws x tokens (conventions 6.6)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from susceptometer.posterior.local import CACHE_BYTES, LocalPosterior
+from susceptometer.sampling.coupling import Coupling
+from susceptometer.types import Batch, Carry, rows_of, take
+
+OBSERVE_EVENTS = 1 << 15
+"""Chains x tokens of one observable pass."""
+
+
+def probe_order(names: list[str]) -> list[str]:
+    """Probes in reading order: ``base`` first, the others as given."""
+    return ["base", *[name for name in names if name != "base"]]
+
+
+@dataclass
+class ProbeReader:
+    """Token losses of all probes for a posterior, in row chunks with cached prefixes where they fit.
+
+    Args:
+        posterior: Supplies stages, probes and w*.
+        chains: Chains read together.
+    """
+
+    posterior: LocalPosterior
+    chains: int
+    _carries: list[Carry] = field(default_factory=list)
+    _batches: list[Batch] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        probes = self.posterior.subject.probes
+        for name in probe_order(list(probes)):
+            self._batches += list(self._chunks(probes[name]))
+        first = self.posterior.carry(self._batches[0])
+        size = sum(v.numel() * v.element_size() for v in first.values()) / rows_of(first)
+        if size * sum(rows_of(batch) for batch in self._batches) <= CACHE_BYTES:
+            self._carries = [self.posterior.carry(batch) for batch in self._batches]
+
+    def read(self, weights: Tensor) -> Iterator[Tensor]:
+        """Losses ``[chains, tokens of the chunk]`` chunk by chunk, in probe order."""
+        carries = self._carries or (self.posterior.carry(batch) for batch in self._batches)
+        for carry in carries:
+            yield self.posterior.losses(weights, carry).flatten(1)
+
+    def center(self) -> Tensor:
+        """Losses at w*, ``[tokens]`` float64, by the same path, rows and order as every draw."""
+        pieces = list(self.read(self.posterior.center[None]))
+        return torch.cat([piece[0] for piece in pieces]).double()
+
+    def _chunks(self, probe: Batch) -> Iterator[Batch]:
+        events = self.posterior.events
+        size = max(1, OBSERVE_EVENTS // (self.chains * events))
+        for start in range(0, rows_of(probe), size):
+            yield take(probe, torch.arange(start, min(start + size, rows_of(probe))))
+
+
+class Moments:
+    """Sums over draws from which every estimator follows; float64, measured from w*.
+
+    sum_l: ``[groups, tokens]`` sum over members and draws of l - l*.
+    sum_gl: ``[groups, tokens]`` the same of g (l - l*).
+    pair: ``[groups, 2, tokens]`` sum over draws (first and second half) of the mean over noise signs of
+        (l(w_+) - l(w_-)) / (2 tilt): the response of l to n_beta. Empty without response arms.
+    loss: ``[groups, members, draws]`` g of every draw, nats.
+    """
+
+    def __init__(
+        self, reader: ProbeReader, coupling: Coupling, *, groups: int, draws: int, tilt: float
+    ) -> None:
+        self.reader, self._coupling, self._tilt, self._draws = reader, coupling, tilt, draws
+        self.center = reader.center()
+        self.base_tokens = self._base_tokens()
+        tokens, halves = len(self.center), 2 if coupling.responds else 0
+        self.sum_l = torch.zeros(groups, tokens, dtype=torch.float64)
+        self.sum_gl = torch.zeros(groups, tokens, dtype=torch.float64)
+        self.pair = torch.zeros(groups, halves, tokens, dtype=torch.float64)
+        self.loss = torch.full((groups, coupling.members, draws), torch.nan, dtype=torch.float64)
+
+    def update(self, weights: Tensor, draw: int) -> None:
+        """Add one draw of all chains, ``weights`` ``[chains, d]``."""
+        groups, waiting, g, start = len(self.sum_l), [], None, 0
+        for losses in self.reader.read(weights):
+            rise = (losses - self.center[start : start + losses.shape[1]].to(losses)).double()
+            rise = rise.reshape(groups, self._coupling.members, -1)
+            waiting.append((start, rise))
+            start += losses.shape[1]
+            if g is None and start >= self.base_tokens:
+                g = self._base_mean(waiting)
+                self.loss[:, :, draw] = g
+            if g is not None:
+                for place, piece in waiting:
+                    self._add(place, piece, g, draw)
+                waiting = []
+
+    def _add(self, start: int, rise: Tensor, g: Tensor, draw: int) -> None:
+        where = slice(start, start + rise.shape[2])
+        self.sum_l[:, where] += rise.sum(1)
+        self.sum_gl[:, where] += torch.einsum("gm,gmt->gt", g, rise)
+        if self._coupling.responds:
+            half = int(2 * draw >= self._draws)
+            gap = (rise[:, 0::2] - rise[:, 1::2]).mean(1)
+            self.pair[:, half, where] += gap / (2 * self._tilt)
+
+    def _base_mean(self, pieces: list[tuple[int, Tensor]]) -> Tensor:
+        base = torch.cat([piece for _, piece in pieces], 2)[:, :, : self.base_tokens]
+        return base.mean(2)
+
+    def _base_tokens(self) -> int:
+        subject = self.reader.posterior.subject
+        return rows_of(subject.probes["base"]) * self.reader.posterior.events

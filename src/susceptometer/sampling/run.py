@@ -1,0 +1,192 @@
+"""The one loop: chains of one component, some groups at a time; the atomic unit of work and storage."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from susceptometer.posterior.local import LocalPosterior, Slope
+from susceptometer.sampling.base import SlopeFn
+from susceptometer.sampling.moments import Moments, ProbeReader
+from susceptometer.sampling.noise import GroupBatches, GroupNoise
+from susceptometer.sampling.recipe import Recipe
+
+OK, NON_FINITE, ESCAPED = 0, 1, 2
+"""Status of a group: healthy; a weight or loss is not finite; far outside the pull's reach."""
+
+ESCAPE_FACTOR = 100.0
+"""A chain has escaped when |w - w*|^2 exceeds this times d/gamma."""
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """What a cell stores beyond moments.
+
+    Args:
+        weights: Positions of every draw ``[group, member, draw, weight]`` (for new text later).
+        tokens: Token losses of every draw ``[group, member, draw, token]`` (for influence).
+    """
+
+    weights: bool = False
+    tokens: bool = False
+
+
+@dataclass
+class Book:
+    """What a running cell records."""
+
+    moments: Moments
+    distance2: Tensor
+    separation: Tensor
+    status: np.ndarray
+    failed_step: np.ndarray
+    sum_v: Tensor
+    kept: dict[str, list[Tensor]] = field(default_factory=dict)
+
+
+def run_cell(
+    posterior: LocalPosterior,
+    recipe: Recipe,
+    *,
+    seed: int,
+    groups: Sequence[int],
+    keep: Keep | None = None,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Sample some groups of one component's posterior and return their moments.
+
+    The numbers of a group depend on (seed, component, recipe, group) only, never on which other groups run
+    beside it, up to the rounding of batched products.
+
+    Args:
+        posterior: What is sampled.
+        recipe: How.
+        seed: Names all random streams.
+        groups: Absolute group numbers, e.g. ``range(8)``.
+        keep: What to store beyond moments.
+        progress: Told (steps done, steps in all).
+
+    Returns:
+        Dataset with dims ``group member draw half token``; see docs/interfaces.md.
+    """
+    keep = keep or Keep()
+    chains = len(groups) * recipe.coupling.members
+    noise = GroupNoise(
+        seed, (posterior.component.name,), groups, recipe.coupling, posterior.center
+    )
+    batches = GroupBatches(posterior, recipe, seed=seed, groups=groups)
+    book = open_book(posterior, recipe, len(groups))
+    state = recipe.sampler.init(posterior.center.expand(chains, -1), noise)
+    schedule = recipe.schedule
+    for step in range(schedule.steps):
+        tilt = recipe.coupling.tilt(recipe.n_beta) if step >= recipe.sampler.warm_up else 0.0
+        state, _ = recipe.sampler.step(state, slope_fn(posterior, batches, tilt), noise)
+        note_step(book, state.position - posterior.center, step, recipe)
+        taken = step + 1 - schedule.burn_in
+        if taken > 0 and taken % schedule.thin == 0:
+            note_draw(book, posterior, state.position, taken // schedule.thin - 1, keep)
+        if progress is not None:
+            progress(step + 1, schedule.steps)
+        if (book.status != OK).all():
+            break
+    return cell_dataset(book, recipe, groups)
+
+
+def slope_fn(posterior: LocalPosterior, batches: GroupBatches, tilt: float) -> SlopeFn:
+    """The slope of U on this step's mini-batch; the batch is drawn once, however often it is asked."""
+    batch, correction = batches.next(tilt)
+
+    def slope(position: Tensor) -> Slope:
+        here = posterior.slope(position, batch)
+        return here if correction is None else here._replace(likelihood=here.likelihood + correction)
+
+    return slope
+
+
+def open_book(posterior: LocalPosterior, recipe: Recipe, groups: int) -> Book:
+    """Empty records for a cell."""
+    coupling, schedule = recipe.coupling, recipe.schedule
+    chains = groups * coupling.members
+    tilt = coupling.tilt(recipe.n_beta)
+    moments = Moments(
+        ProbeReader(posterior, chains), coupling, groups=groups, draws=schedule.draws, tilt=tilt
+    )
+    pairs = coupling.signs if coupling.responds else 0
+    return Book(
+        moments=moments,
+        distance2=torch.full((chains, schedule.draws), torch.nan, dtype=torch.float64),
+        separation=torch.full((groups, pairs, schedule.steps), torch.nan),
+        status=np.full(groups, OK, dtype=np.int8),
+        failed_step=np.full(groups, -1, dtype=np.int64),
+        sum_v=torch.zeros_like(posterior.center, dtype=torch.float64),
+    )
+
+
+def note_step(book: Book, displacement: Tensor, step: int, recipe: Recipe) -> None:
+    """Record separation of the arms and the health of every group after a step."""
+    groups = len(book.status)
+    if recipe.coupling.responds:
+        arms = displacement.reshape(groups, recipe.coupling.signs, 2, -1)
+        book.separation[:, :, step] = (arms[:, :, 0] - arms[:, :, 1]).norm(dim=-1)
+    size = displacement.square().sum(-1).reshape(groups, -1).amax(-1)
+    finite = torch.isfinite(size).cpu().numpy()
+    reach = ESCAPE_FACTOR * displacement.shape[-1] / recipe.gamma if recipe.gamma else torch.inf
+    far = (size > reach).cpu().numpy()
+    code = np.where(finite, np.where(far, ESCAPED, OK), NON_FINITE)
+    fresh = (book.status == OK) & (code != OK)
+    book.status[fresh], book.failed_step[fresh] = code[fresh], step
+
+
+def note_draw(
+    book: Book, posterior: LocalPosterior, position: Tensor, draw: int, keep: Keep
+) -> None:
+    """Record one draw of all chains: everything at the same w."""
+    displacement = (position - posterior.center).double()
+    book.moments.update(position, draw)
+    book.distance2[:, draw] = displacement.square().sum(-1)
+    book.sum_v += displacement.sum(0)
+    lost = ~torch.isfinite(book.moments.loss[:, :, draw]).all(-1).cpu().numpy()
+    book.status[lost & (book.status == OK)] = NON_FINITE
+    if keep.weights:
+        book.kept.setdefault("weights", []).append(position.float().cpu())
+    if keep.tokens:
+        rise = torch.cat(list(book.moments.reader.read(position)), 1) - book.moments.center
+        book.kept.setdefault("tokens", []).append(rise.float().cpu())
+
+
+def cell_dataset(book: Book, recipe: Recipe, groups: Sequence[int]) -> xr.Dataset:
+    """The records as named arrays."""
+    shape = (len(groups), recipe.coupling.members)
+    moments = book.moments
+    data = {
+        "loss": (("group", "member", "draw"), moments.loss.numpy()),
+        "distance2": (("group", "member", "draw"), book.distance2.reshape(*shape, -1).numpy()),
+        "sum_l": (("group", "token"), moments.sum_l.numpy()),
+        "sum_gl": (("group", "token"), moments.sum_gl.numpy()),
+        "pair": (("group", "half", "token"), moments.pair.numpy()),
+        "separation": (("group", "sign", "step"), book.separation.numpy()),
+        "status": (("group",), book.status),
+        "failed_step": (("group",), book.failed_step),
+        "center_loss": (("token",), moments.center.numpy()),
+    }
+    extra = {"weights": "weight", "tokens": "token"}
+    for name, values in book.kept.items():
+        stacked = torch.stack(values, 1).reshape(*shape, len(values), -1)
+        data[f"kept_{name}"] = (("group", "member", "draw", extra[name]), stacked.numpy())
+    out = xr.Dataset(data, coords={"group": list(groups)})
+    out.attrs["base_tokens"] = moments.base_tokens
+    out.attrs["radius"] = posterior_radius(book)
+    return out
+
+
+def posterior_radius(book: Book) -> float:
+    """sqrt(E |w - E w|^2) over all draws and chains: the scale that saturation is compared with."""
+    count = book.distance2.numel()
+    mean2 = float((book.sum_v / count).square().sum())
+    return float(max(0.0, float(book.distance2.mean()) - mean2) ** 0.5)
