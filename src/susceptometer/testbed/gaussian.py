@@ -14,122 +14,11 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from susceptometer.errors import ComponentError, DataError, RecipeError
+from susceptometer.errors import ComponentError, DataError
+from susceptometer.testbed.form import Array, Energy, Form, Law
 from susceptometer.types import Batch, Params
-
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Law:
-    """A normal law of the displacement v: ``mean`` [D] (weight), ``covariance`` [D, D] (weight²)."""
-
-    mean: Array
-    covariance: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Form:
-    """One quadratic function of v, or a stack of them: constant + slope'v + ½ v' hessian v.
-
-    Shapes:
-        hessian   *event D D    symmetric
-        slope     *event D
-        constant  *event        the value at w*
-    """
-
-    hessian: Array
-    slope: Array
-    constant: Array
-
-    def __call__(self, displacement: ArrayLike) -> Array:
-        """Value at one displacement [D] -> [*event]."""
-        v = np.asarray(displacement, dtype=np.float64)
-        return self.constant + self.slope @ v + 0.5 * (self.hessian @ v) @ v
-
-    def __sub__(self, other: "Form") -> "Form":
-        return Form(
-            self.hessian - other.hessian, self.slope - other.slope, self.constant - other.constant
-        )
-
-    def __getitem__(self, index: object) -> "Form":
-        return Form(self.hessian[index], self.slope[index], self.constant[index])  # type: ignore[index]
-
-    def gradient(self, displacement: ArrayLike) -> Array:
-        """Gradient at one displacement [D] -> [*event, D]."""
-        return self.slope + self.hessian @ np.asarray(displacement, dtype=np.float64)
-
-    def average(self) -> "Form":
-        """Mean over the leading event axis."""
-        return Form(self.hessian.mean(0), self.slope.mean(0), self.constant.mean(0))
-
-    def restrict(self, index: Sequence[int]) -> "Form":
-        """The same function on the slice where only the weights ``index`` move."""
-        keep = np.asarray(index)
-        return Form(
-            self.hessian[..., keep[:, None], keep], self.slope[..., keep], self.constant
-        )
-
-    def mean(self, law: Law) -> Array:
-        """Expectation, ``f(mu) + ½ tr(A Sigma)`` (Gaussian moments) -> [*event]."""
-        return self(law.mean) + 0.5 * np.einsum("...ij,ji->...", self.hessian, law.covariance)
-
-    def covariance(self, other: "Form", law: Law) -> Array:
-        """Covariance of every member with every member of ``other`` -> [*event, *other event].
-
-        ``½ tr(A Sigma B Sigma) + (A mu + a)' Sigma (B mu + b)`` (Isserlis 1918).
-        """
-        size = law.mean.size**2
-        left = (self.hessian @ law.covariance).reshape(-1, size)
-        right = np.swapaxes(other.hessian @ law.covariance, -1, -2).reshape(-1, size)
-        slopes = self.gradient(law.mean) @ law.covariance
-        product = slopes.reshape(-1, law.mean.size) @ other.gradient(law.mean).reshape(
-            -1, law.mean.size
-        ).T
-        return (0.5 * left @ right.T + product).reshape(self.constant.shape + other.constant.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class Energy:
-    """The quadratic U = n_beta L + (gamma/2)|v|² as a sampler sees it.
-
-    Shapes:
-        precision  D D    P, the Hessian of U
-        slope      D      n_beta r, the gradient of U at w*
-        noise      D D    covariance of the mini-batch gradient of U, n_beta² G; zero: full batch
-    """
-
-    precision: Array
-    slope: Array
-    noise: Array
-
-    @property
-    def law(self) -> Law:
-        """The Gibbs law exp(-U).
-
-        Raises:
-            RecipeError: U is not bounded below.
-        """
-        smallest = float(np.linalg.eigvalsh(self.precision)[0])
-        if smallest <= 0:
-            raise RecipeError(
-                "the local posterior does not exist", where="gaussian.Energy", value=smallest,
-                why="n_beta H + gamma I has a direction of negative curvature",
-                do="raise gamma above minus n_beta times the smallest curvature",
-            )
-        covariance = np.linalg.inv(self.precision)
-        return Law(-covariance @ self.slope, covariance)
-
-    @property
-    def log_normaliser(self) -> float:
-        """log of the integral of exp(-(U(w) - U(w*))) over all weights."""
-        law = self.law
-        determinant = float(np.linalg.slogdet(self.precision)[1])
-        gain = -0.5 * float(self.slope @ law.mean)
-        return 0.5 * law.mean.size * math.log(2 * math.pi) - 0.5 * determinant + gain
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +42,9 @@ class Quadratic:
         sizes = (self.tokens.slope.shape[-1], self.anchor.size, sum(n for _, n in self.parts))
         if len(set(sizes)) != 1:
             raise DataError(
-                "sizes do not agree", where="gaussian.Quadratic", value=sizes,
+                "sizes do not agree",
+                where="gaussian.Quadratic",
+                value=sizes,
                 why="tokens, anchor and parts must describe the same D weights",
                 do="give tokens [X, D], anchor [D] and parts that add to D",
             )
@@ -215,7 +106,9 @@ def _checked(component: Sequence[int], size: int) -> list[int]:
     index = [int(i) for i in component]
     if not index or len(set(index)) < len(index) or min(index) < 0 or max(index) >= size:
         raise ComponentError(
-            "not a set of weights", where="gaussian.Quadratic.restrict", value=index,
+            "not a set of weights",
+            where="gaussian.Quadratic.restrict",
+            value=index,
             why=f"a component is a non-empty set of indices below {size}",
             do="list every index once",
         )
@@ -306,3 +199,41 @@ def fixture() -> Quadratic:
         np.stack([curve, 2 * hessian - curve]), np.stack([tilt, 2 * slope - tilt]), np.zeros(2)
     )
     return Quadratic(tokens, np.zeros(2), (("first", 1), ("second", 1)))
+
+
+def random_quadratic(
+    seed: int, *, sizes: Sequence[int], tokens: int, spread: float, equal_curvature: bool = False
+) -> Quadratic:
+    """A random system with parameters ``block0``, ``block1``, ... of the given sizes.
+
+    The base Hessian has eigenvalues log-uniform in [0.05, 4] in a random basis; token Hessians and
+    slopes scatter around it and their means are exactly H and r (to rounding).
+
+    Args:
+        seed: Of a private generator.
+        sizes: Number of weights of each block.
+        tokens: Number of tokens X.
+        spread: Scale of the scatter of A_x and t_x between tokens; the slope r has the same scale.
+        equal_curvature: A_x = H for every token, so the mini-batch gradient noise is the same
+            everywhere and not only at w*.
+    """
+    generator = np.random.default_rng(seed)
+    size = int(sum(sizes))
+    basis = np.linalg.qr(generator.standard_normal((size, size)))[0]
+    curvatures = np.exp(generator.uniform(np.log(0.05), np.log(4.0), size))
+    slope = spread * generator.standard_normal(size) / math.sqrt(size)
+    table = Form(
+        _centred(generator, (tokens, size, size), 0.0 if equal_curvature else spread)
+        + (basis * curvatures) @ basis.T,
+        slope + _centred(generator, (tokens, size), spread),
+        generator.uniform(0.0, 1.0, tokens),
+    )
+    parts = tuple((f"block{i}", int(n)) for i, n in enumerate(sizes))
+    return Quadratic(table, generator.standard_normal(size), parts)
+
+
+def _centred(generator: np.random.Generator, shape: tuple[int, ...], scale: float) -> Array:
+    """Normal entries of mean exactly zero over tokens; symmetric where the shape is a matrix."""
+    scatter = scale * generator.standard_normal(shape) / math.sqrt(shape[-1])
+    scatter = (scatter + np.swapaxes(scatter, -1, -2)) / 2 if len(shape) == 3 else scatter
+    return scatter - scatter.mean(0)
