@@ -1,0 +1,204 @@
+"""Susceptibilities per token: three named estimators that return the same named arrays."""
+
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+
+from susceptometer.errors import ChainError, RecipeError
+from susceptometer.estimate.contraction import contraction
+from susceptometer.estimate.estimate import Estimate, healthy_groups, jackknife
+from susceptometer.sampling.reading import Reading
+
+Columns = dict[str, np.ndarray]
+"""Parts of one component's column by name, ``[tokens]`` each; ``value`` and ``error`` always."""
+
+
+def susceptibility(reading: Reading, *, drop_failed: bool = False) -> Estimate:
+    """The best estimator the chains allow: coupled where they respond and contract, else covariance.
+
+    A component whose coupled chains drift apart falls back to the within-run covariance of the same chains;
+    the variable ``estimator`` names what was used for each component.
+
+    Shapes:
+        returns     component token, nats^2
+
+    Raises:
+        ChainError: A chain failed (and ``drop_failed`` is False), or fewer than two groups are left.
+    """
+
+    def best(name: str, cell: xr.Dataset) -> Columns:
+        if reading.recipe.coupling.responds and contraction(cell, reading.recipe).valid:
+            return {**coupled_column(cell, reading.base), "estimator": np.array("coupled")}
+        return {**covariance_column(cell, reading.base), "estimator": np.array("covariance")}
+
+    return _columns(reading, best, drop_failed)
+
+
+def susceptibility_covariance(reading: Reading, *, drop_failed: bool = False) -> Estimate:
+    r"""Within-run covariance on the restricted posterior (baker2025; conventions 6.3).
+
+        chi_w[xy] = -( E_C[g f_xy] - E_C[g] E_C[f_xy] ),   f_xy = l_xy - Lbar
+
+    Pools all chains; errors by delete-one-group jackknife. On SGLD at step eps its law is
+    -1/2 tr(H S B S) with the widened S (conventions 7.4): biased upwards by about eps p/2 per direction.
+
+    Shapes:
+        returns     component token, nats^2
+    """
+    return _columns(reading, lambda _, cell: covariance_column(cell, reading.base), drop_failed)
+
+
+def susceptibility_two_run(
+    reading: Reading, full: xr.Dataset | None = None, *, drop_failed: bool = False
+) -> Estimate:
+    r"""The published two-run form, with its two parts apart (baker2025 app. C.4; conventions 6.3).
+
+        chi_2 = chi_w - E_C[g] ( E_C[f_xy] - E_F[f_xy] )
+
+    ``within`` is chi_w (coupled where available) and ``mean_term`` the rest; comparable between components
+    only after column standardisation (unknown Z_F/Z_C). The error of E_F is common to all components and
+    stored as ``full_error``.
+
+    Args:
+        reading: Restricted runs; its cell ``full`` is used if ``full`` is not given.
+        full: Cell of the run in which all weights move, same tokens.
+        drop_failed: Ignore failed groups instead of refusing.
+
+    Shapes:
+        returns     component token, nats^2 (value, error, within, mean_term, full_error)
+
+    Raises:
+        ChainError: No full run is there, or chains failed.
+    """
+    if full is None and "full" not in reading.cells:
+        raise ChainError(
+            "the two-run form needs the run in which all weights move", where=reading.subject,
+            value=list(reading.cells)[:8], why="E_F[f] is a mean over that run",
+            do="read the component 'full' too",
+        )
+    whole = healthy_groups(full if full is not None else reading.cell("full"), "full", drop_failed=drop_failed)
+    shift, shift_error = _mean_shift(whole, reading.base)
+    within = susceptibility(reading, drop_failed=drop_failed)
+
+    def two_run(name: str, cell: xr.Dataset) -> Columns:
+        g, f = _group_means(cell, reading.base)
+        term, term_error = jackknife(
+            -g.mean() * (f.mean(0) - shift),
+            np.stack([-np.delete(g, i).mean() * (np.delete(f, i, 0).mean(0) - shift) for i in range(len(g))]),
+        )
+        chi = within.data.sel(component=name)
+        full_error = abs(g.mean()) * shift_error
+        total = np.sqrt(chi["error"].values ** 2 + term_error**2 + full_error**2)
+        return {
+            "value": chi["value"].values + term, "error": total, "within": chi["value"].values,
+            "mean_term": term, "full_error": full_error,
+        }
+
+    return _columns(reading, two_run, drop_failed)
+
+
+def susceptibility_coupled(reading: Reading, *, drop_failed: bool = False) -> Estimate:
+    r"""Coupled chains at n_beta (1 +- h): the response itself, not a covariance (conventions 7.1-7.2).
+
+        chi_w[xy] = d E_C[l_xy - L] / d n_beta  =  mean over draws of (f_xy(w_+) - f_xy(w_-)) / (2 h n_beta)
+
+    One value per group (both noise signs averaged); errors from the spread of the groups. Bias: at most
+    h^2/(1 - h^2) relative, and -(eps p/2)^2/4 per direction from SGLD's step (0 for Leimkuhler-Matthews).
+
+    Shapes:
+        returns     component token, nats^2 (value, error, first_half, second_half)
+
+    Raises:
+        RecipeError: The chains have no response arms.
+        ChainError: A chain failed, or the arms do not contract (the message names the test).
+    """
+    if not reading.recipe.coupling.responds:
+        raise RecipeError(
+            "the chains have no response arms", where=f"reading of {reading.subject}",
+            value=reading.recipe.coupling, why="the coupled estimator compares n_beta (1 + h) with (1 - h)",
+            do="read with coupling=coupled(0.1), or use susceptibility_covariance",
+        )
+
+    def column(name: str, cell: xr.Dataset) -> Columns:
+        contraction(cell, reading.recipe).require(name)
+        return coupled_column(cell, reading.base)
+
+    return _columns(reading, column, drop_failed)
+
+
+def coupled_column(cell: xr.Dataset, base: slice) -> Columns:
+    """Response of f = l - Lbar to n_beta for one component: value, error and the two halves, ``[tokens]``."""
+    response = cell["pair"].values - cell["pair"].values[..., base].mean(-1, keepdims=True)
+    per_group = response.sum(1) / cell.sizes["draw"]
+    groups, first = len(per_group), (cell.sizes["draw"] + 1) // 2
+    second = cell.sizes["draw"] - first
+    return {
+        "value": per_group.mean(0),
+        "error": per_group.std(0, ddof=1) / np.sqrt(groups),
+        "first_half": response[:, 0].mean(0) / first,
+        "second_half": response[:, 1].mean(0) / max(1, second),
+    }
+
+
+def covariance_column(cell: xr.Dataset, base: slice) -> Columns:
+    """Pooled -Cov(g, f) for one component: value and jackknife error, ``[tokens]``."""
+    count = cell.sizes["member"] * cell.sizes["draw"]
+    sum_g = cell["loss"].sum(("member", "draw")).values
+    sum_gg = (cell["loss"] ** 2).sum(("member", "draw")).values
+    sum_l, sum_gl = cell["sum_l"].values, cell["sum_gl"].values
+    del base
+
+    def chi(g: float, gg: float, l: np.ndarray, gl: np.ndarray, n: int) -> np.ndarray:  # noqa: E741
+        mean_f, mean_gf = (l - g) / n, (gl - gg) / n
+        return -(mean_gf - g / n * mean_f)
+
+    groups = len(sum_g)
+    totals = [part.sum(0) for part in (sum_g, sum_gg, sum_l, sum_gl)]
+    pooled = chi(*totals, groups * count)
+    left = np.stack(
+        [
+            chi(totals[0] - sum_g[i], totals[1] - sum_gg[i], totals[2] - sum_l[i],
+                totals[3] - sum_gl[i], (groups - 1) * count)
+            for i in range(groups)
+        ]
+    )
+    value, error = jackknife(pooled, left)
+    return {"value": value, "error": error}
+
+
+def _columns(
+    reading: Reading, column: Callable[[str, xr.Dataset], Columns], drop_failed: bool
+) -> Estimate:
+    names, parts, least = reading.components, [], np.inf
+    for name in names:
+        cell = healthy_groups(reading.cell(name), name, drop_failed=drop_failed)
+        parts.append(column(name, cell))
+        least = min(least, cell.sizes["group"])
+    data = {
+        key: (("component", "token") if parts[0][key].ndim else ("component",), np.stack([p[key] for p in parts]))
+        for key in parts[0]
+        if all(key in part for part in parts)
+    }
+    out = xr.Dataset(data, {"component": names}).assign_coords(reading.tokens.coords)
+    out.attrs |= {"n_beta": reading.recipe.n_beta, "gamma": reading.recipe.gamma, "standardised": "no"}
+    return Estimate("chi", out, int(least), "nats^2")
+
+
+def _group_means(cell: xr.Dataset, base: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Means of g ``[groups]`` and of f - f(w*) ``[groups, tokens]``."""
+    count = cell.sizes["member"] * cell.sizes["draw"]
+    mean_l = cell["sum_l"].values / count
+    g = mean_l[:, base].mean(1)
+    return g, mean_l - g[:, None]
+
+
+def _mean_shift(cell: xr.Dataset, base: slice) -> tuple[np.ndarray, np.ndarray]:
+    """E_F[f] - f(w*) and its standard error, ``[tokens]``."""
+    _, f = _group_means(cell, base)
+    return f.mean(0), f.std(0, ddof=1) / np.sqrt(len(f))
+
+
+def psi(chi: Estimate) -> xr.DataArray:
+    """Column-centred chi: negative = the component expresses the token (conventions 6.2)."""
+    return chi.value - chi.value.mean("token")
