@@ -12,75 +12,80 @@ from torch import Tensor
 BLOCK_ELEMENTS = 1 << 21
 """Entries of one score or logit block. 4 MB in bfloat16: about the second-level cache."""
 
+QUERIES = 64
+"""Queries of one attention tile."""
+
 
 class CausalAttention(torch.autograd.Function):
-    """Softmax attention over the past; forward keeps the patterns, backward walks them block by block."""
+    """Softmax attention over the past, in squares of `QUERIES` queries that skip the keys of the future."""
 
     @staticmethod
     def forward(ctx, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """All ``[groups, positions, d_head]``; ``groups`` is rows x heads. Returns the same shape."""
-        groups, positions, width = queries.shape
-        queries = queries * (1 / math.sqrt(width))
-        mask = causal_mask(positions, queries.dtype)
-        patterns = queries.new_empty(groups, positions, positions)
+        queries = queries * (1 / math.sqrt(queries.shape[-1]))
         out = torch.empty_like(values)
-        for block in blocks(groups, positions * positions):
-            scores = torch.baddbmm(mask, queries[block], keys[block].transpose(1, 2))
-            torch.softmax(scores, -1, out=patterns[block])
-            torch.bmm(patterns[block], values[block], out=out[block])
-        ctx.save_for_backward(queries, keys, values, patterns)
+        kept = []
+        for rows, asked, seen in tiles(*queries.shape[:2]):
+            mask = causal_mask(asked, seen, queries.dtype)
+            scores = torch.baddbmm(mask, queries[rows, asked], keys[rows, seen].transpose(1, 2))
+            kept.append(torch.softmax(scores, -1))
+            out[rows, asked] = torch.bmm(kept[-1], values[rows, seen])
+        ctx.save_for_backward(queries, keys, values, *kept)
         return out
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        queries, keys, values, patterns = ctx.saved_tensors
-        groups, positions, width = queries.shape
-        d_queries, d_keys, d_values = map(torch.empty_like, (queries, keys, values))
-        for block in blocks(groups, positions * positions):
-            pattern = patterns[block]
-            d_pattern = torch.bmm(grad[block], values[block].transpose(1, 2))
+        queries, keys, values, *kept = ctx.saved_tensors
+        d_queries = torch.empty_like(queries)
+        d_keys, d_values = torch.zeros_like(keys), torch.zeros_like(values)
+        for (rows, asked, seen), pattern in zip(tiles(*queries.shape[:2]), kept, strict=True):
+            d_out = grad[rows, asked]
+            d_values[rows, seen] += torch.bmm(pattern.transpose(1, 2), d_out)
+            d_pattern = torch.bmm(d_out, values[rows, seen].transpose(1, 2))
             d_scores = torch._softmax_backward_data(d_pattern, pattern, -1, pattern.dtype)
-            torch.bmm(pattern.transpose(1, 2), grad[block], out=d_values[block])
-            torch.bmm(d_scores, keys[block], out=d_queries[block])
-            torch.bmm(d_scores.transpose(1, 2), queries[block], out=d_keys[block])
-        return d_queries * (1 / math.sqrt(width)), d_keys, d_values
+            d_queries[rows, asked] = torch.bmm(d_scores, keys[rows, seen])
+            d_keys[rows, seen] += torch.bmm(d_scores.transpose(1, 2), queries[rows, asked])
+        return d_queries * (1 / math.sqrt(queries.shape[-1])), d_keys, d_values
 
 
 class CrossEntropy(torch.autograd.Function):
-    """Negative log probability of each target under a linear readout; the logits are never kept whole."""
+    """Negative log probability of each target under a linear readout, worked off in blocks of tokens."""
 
     @staticmethod
     def forward(ctx, stream: Tensor, readout: Tensor, targets: Tensor) -> Tensor:
         """``stream [tokens, d]``, ``readout [d, vocabulary]``, ``targets [tokens]`` -> nats ``[tokens]``, float32."""
         losses = torch.empty(len(stream), dtype=torch.float32)
-        probabilities = stream.new_empty(len(stream), readout.shape[1])
+        errors = stream.new_empty(len(stream), readout.shape[1])
         for block in blocks(len(stream), readout.shape[1]):
-            logits = stream[block] @ readout
-            torch.softmax(logits, -1, out=probabilities[block])
-            # log p = logit - logsumexp, read off the largest entry, where bfloat16 is most exact
-            top = logits.max(-1, keepdim=True)
-            log_sum = top.values.float() - probabilities[block].gather(1, top.indices).float().log()
-            losses[block] = (log_sum - logits.gather(1, targets[block, None]).float()).squeeze(1)
-        ctx.save_for_backward(stream, readout, targets, probabilities)
+            torch.softmax(stream[block] @ readout, -1, out=errors[block])
+            chosen = errors[block].gather(1, targets[block, None])
+            losses[block] = -chosen.squeeze(1).float().log()
+            errors[block].scatter_(1, targets[block, None], chosen - 1)
+        ctx.save_for_backward(stream, readout, errors)
         return losses
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        stream, readout, targets, probabilities = ctx.saved_tensors
-        d_stream = torch.empty_like(stream)
-        d_readout = torch.zeros_like(readout, dtype=torch.float32)
-        for block in blocks(len(stream), readout.shape[1]):
-            scale = grad[block, None].to(stream.dtype)
-            d_logits = probabilities[block] * scale
-            d_logits.scatter_add_(1, targets[block, None], -scale)
-            torch.mm(d_logits, readout.T, out=d_stream[block])
-            d_readout += stream[block].T @ d_logits
-        return d_stream, d_readout.to(readout.dtype), None
+        stream, readout, errors = ctx.saved_tensors
+        weight = grad[:, None].to(stream.dtype)
+        d_stream = (errors @ readout.T).mul_(weight)
+        return d_stream, (stream * weight).T @ errors, None
 
 
-def causal_mask(positions: int, dtype: torch.dtype) -> Tensor:
-    """``[positions, positions]``: 0 on and below the diagonal, minus infinity above it."""
-    return torch.full((positions, positions), -math.inf, dtype=dtype).triu(1)
+def causal_mask(asked: slice, seen: slice, dtype: torch.dtype) -> Tensor:
+    """``[queries, keys]``: 0 where the key is not later than the query, minus infinity elsewhere."""
+    shape = asked.stop - asked.start, seen.stop
+    return torch.full(shape, -math.inf, dtype=dtype).triu(1 + asked.start)
+
+
+def tiles(groups: int, positions: int) -> list[tuple[slice, slice, slice]]:
+    """Groups, queries, and the keys these queries may see: together all of the causal triangle."""
+    found = []
+    for start in range(0, positions, QUERIES):
+        stop = min(start + QUERIES, positions)
+        for rows in blocks(groups, QUERIES * stop):
+            found.append((rows, slice(start, stop), slice(0, stop)))
+    return found
 
 
 def blocks(length: int, width: int) -> list[slice]:
