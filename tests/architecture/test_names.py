@@ -15,8 +15,17 @@ BANNED_FILES = {"utils", "util", "common", "helpers", "helper", "core", "misc"}
 NO_DEFAULT = {"n_beta", "gamma", "step_size", "seed"}
 MODULES = modules(PACKAGE)
 
-DEFAULTS_ALLOWED = ("cli.py", "reproduce/")
-"""Rooms at the outer door, where a command states every value it uses."""
+FOREIGN = {"forward"}
+"""Methods whose signature belongs to another library."""
+
+KEYWORDS_ALLOWED = {
+    "src/susceptometer/estimate/estimate.py:sel": "mirrors xarray's own sel",
+    "src/susceptometer/sampling/recipe.py:with_schedule": "fields of Schedule, checked by replace",
+}
+"""Functions that take any keyword, each with its reason."""
+
+DEFAULTS_ALLOWED = ("cli", "reproduce/", "domains/pico.py")
+"""The outer door, where a command states every value it uses; and pico, whose seed names a stored file."""
 
 
 def identifiers(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -80,12 +89,12 @@ def test_no_attic(folder):
 
 def test_public_signatures_hide_nothing():
     found = [
-        f"{item.place}:{function.lineno} {function.name}"
+        f"{item.place}:{function.name}"
         for item in MODULES
         for function in item.functions()
-        if public(function.name) and function.args.kwarg
+        if public(function.name) and function.args.kwarg and function.name not in FOREIGN
     ]
-    assert found == []
+    assert set(found) <= set(KEYWORDS_ALLOWED)
 
 
 def test_settings_that_decide_the_answer_have_no_default():

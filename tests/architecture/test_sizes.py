@@ -23,10 +23,10 @@ def body_lines(function: Function) -> int:
 
 
 def parameters(function: Function) -> int:
-    """Number of parameters, ``self`` and ``cls`` not counted."""
+    """Number of parameters; ``self``, ``cls`` and autograd's ``ctx`` are not counted."""
     args = function.args
     names = [arg.arg for arg in [*args.posonlyargs, *args.args, *args.kwonlyargs]]
-    return len([name for name in names if name not in {"self", "cls"}])
+    return len([name for name in names if name not in {"self", "cls", "ctx"}])
 
 
 def excepted(module: Module, name: str = "") -> bool:
