@@ -237,6 +237,11 @@ def test_loss_equals_the_forms(random: gaussian.Quadratic) -> None:
     assert np.allclose(losses.numpy(), random.tokens(v)[index.numpy()], rtol=1e-12)
 
 
+def test_data_holds_every_token_once(random: gaussian.Quadratic) -> None:
+    losses = random.loss(random.center, random.data)
+    assert np.isclose(float(losses.mean()), float(random.base.constant))
+
+
 def test_gradient_through_vmap(random: gaussian.Quadratic) -> None:
     chains = {name: torch.stack([value, value + 0.1]) for name, value in random.center.items()}
     everything = {"index": torch.arange(9)}

@@ -1,6 +1,7 @@
 """A two-weight logistic block: grid answers against adaptive quadrature, slopes and coupled chains."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -149,4 +150,4 @@ def test_mode_is_stationary(model: logistic.Logistic) -> None:
 
 def test_refusal(model: logistic.Logistic) -> None:
     with pytest.raises(DataError, match="not a logistic block"):
-        logistic.Logistic(model.features, model.offsets, np.zeros(60), model.anchor)
+        replace(model, labels=np.zeros(60))

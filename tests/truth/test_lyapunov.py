@@ -35,7 +35,7 @@ BUILDERS: dict[str, Callable[[Energy, float], lyapunov.LinearChain]] = {
     "sgld": lyapunov.sgld,
     "leimkuhler_matthews": lyapunov.leimkuhler_matthews,
     "sghmc": lambda energy, eps: lyapunov.sghmc(energy, eps, 0.3),
-    "sgnht": lambda energy, eps: lyapunov.sgnht(energy, math.sqrt(eps), 1.3, injected=1.1),
+    "sgnht": lambda energy, eps: lyapunov.sgnht(energy, math.sqrt(eps), 1.3, diffusion=1.1),
 }
 
 
@@ -82,8 +82,24 @@ def test_sghmc_and_sgnht_closed_forms(precision: float, friction: float) -> None
         precision * variance(lyapunov.sghmc(scalar(precision), eps, friction)), expected
     )
     h = math.sqrt(eps)
-    frozen = lyapunov.sgnht(scalar(precision), h, friction / h, injected=0.8 * friction / h)
+    frozen = lyapunov.sgnht(scalar(precision), h, friction / h, diffusion=0.8 * friction / h)
     assert np.isclose(precision * variance(frozen), 0.8 * expected)
+
+
+def test_first_step_from_the_center() -> None:
+    """Variance after one step: fresh noise, first half-noise, momentum at rest, unit momentum."""
+    eps, h = 0.2, math.sqrt(0.2)
+    expected = {
+        "sgld": eps,
+        "leimkuhler_matthews": eps / 2,
+        "sghmc": 2 * 0.3 * eps,
+        "sgnht": h**2 * ((1 - 1.3 * h) ** 2 + 2 * 1.1 * h),
+    }
+    for name, value in expected.items():
+        first = BUILDERS[name](scalar(3.0, slope=0.7), eps).law_at(1)
+        assert np.isclose(first.covariance[0, 0], value, rtol=1e-12)
+        step = eps if name in ("sghmc", "sgnht") else eps / 2
+        assert np.isclose(first.mean[0], -step * 0.7, rtol=1e-12)
 
 
 def test_stability_limits() -> None:

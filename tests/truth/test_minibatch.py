@@ -73,3 +73,16 @@ def test_equal_curvature_noise_is_constant(plain: gaussian.Quadratic) -> None:
 def test_minibatch_law_refuses_growth(system: gaussian.Quadratic) -> None:
     with pytest.raises(RecipeError, match="no stationary variance"):
         minibatch.minibatch_law(system, 20.0, 5.0, step_size=0.3, rows=1)
+
+
+def test_control_variates_leave_the_loss_and_remove_the_noise_at_the_center(
+    system: gaussian.Quadratic,
+) -> None:
+    quiet, v = minibatch.control_variate_system(system), np.array([0.2, -0.1, 0.4, 0.3])
+    assert np.allclose(quiet.base.gradient(v), system.base.gradient(v), rtol=1e-12)
+    assert np.abs(minibatch.gradient_noise(quiet, 1)).max() < 1e-25
+    assert np.abs(minibatch.gradient_noise(quiet, 1, v)).max() > 1e-3
+    settings = {"step_size": 2e-2, "rows": 1}
+    calm = minibatch.minibatch_law(quiet, 4.0, 5.0, **settings)
+    noisy = minibatch.minibatch_law(system, 4.0, 5.0, **settings)
+    assert np.trace(calm.covariance) < np.trace(noisy.covariance)

@@ -1,7 +1,7 @@
 r"""Normal crossings: singular minima whose learning coefficient is known at every temperature.
 
 Near w* = 0 the excess loss is K = prod_i w_i^{2 k_i}. Asymptotically (n_beta -> infinity)
-lambda = min_i (s_i + 1)/(2 k_i) with multiplicity m = number of minimisers (Watanabe 2009), but at
+lambda = min_i (s_i + 1)/(2 k_i) with multiplicity m = number of minimisers (watanabe2009), but at
 finite n_beta a correct sampler returns
 
     llc(n_beta) = n_beta E[K]  under  exp(-n_beta K - (gamma/2) |w|²)  =  lambda - (m-1)/log n_beta + ...
@@ -59,6 +59,11 @@ class Crossing:
         """w* = 0 as ``{"w": [D]}``, float64."""
         return {"w": torch.zeros(len(self.powers), dtype=torch.float64)}
 
+    @property
+    def data(self) -> Batch:
+        """One row: the loss is a population loss."""
+        return {"index": torch.zeros(1, dtype=torch.long)}
+
     def loss(self, params: Params, batch: Batch) -> Tensor:
         """K(w) in nats, once per row [rows]; a tensor ``noise`` [rows, D] tilts the rows.
 
@@ -72,7 +77,7 @@ class Crossing:
 
     @property
     def asymptotic(self) -> tuple[Fraction, int]:
-        """Learning coefficient lambda and multiplicity m of the origin (Watanabe 2009)."""
+        """Learning coefficient lambda and multiplicity m of the origin (watanabe2009)."""
         return asymptotic(self.powers)
 
     def llc(self, n_beta: float, gamma: float) -> float:
@@ -113,7 +118,7 @@ def asymptotic(
 ) -> tuple[Fraction, int]:
     """lambda = min (s_i + 1)/(2 k_i) and its multiplicity, prior density prod |w_i|^{s_i}.
 
-    (Watanabe 2009, resolution of singularities.) A weight with k_i = 0 takes no part.
+    (watanabe2009, resolution of singularities.) A weight with k_i = 0 takes no part.
     """
     priors = [0] * len(powers) if prior_powers is None else prior_powers
     rates = [Fraction(s + 1) / (2 * k) for k, s in zip(powers, priors, strict=True) if k > 0]
@@ -163,7 +168,7 @@ def leading_box_llc(rates: Sequence[float], n_beta: float) -> float:
 class TwoPoints:
     """K = (w1 - 1)² (w1² + w2²)⁴: lambda 1/4 at the origin, 1/2 on the line w1 = 1.
 
-    The two-component test of Lau et al. 2023. At fixed gamma the coefficient tends to 1/4 from
+    The two-component test of lau2023. At fixed gamma the coefficient tends to 1/4 from
     EITHER start as n_beta grows, since the Gaussian is then an ordinary prior.
 
     Args:
@@ -176,6 +181,11 @@ class TwoPoints:
     def center(self) -> Params:
         """w* as ``{"w": [2]}``, float64."""
         return {"w": torch.tensor(self.start, dtype=torch.float64)}
+
+    @property
+    def data(self) -> Batch:
+        """One row: the loss is a population loss."""
+        return {"index": torch.zeros(1, dtype=torch.long)}
 
     def loss(self, params: Params, batch: Batch) -> Tensor:
         """K(w) in nats, once per row [rows]; ``noise`` [rows, 2] adds ``noise . (w - w*)``."""
@@ -230,7 +240,7 @@ def _log_density(powers: Sequence[int], gamma: float) -> tuple[Array, Array]:
         log_weight = grid / (2 * k)
         density = fftconvolve(density, np.exp(log_weight - gamma / 2 * np.exp(2 * log_weight)))
         start += float(grid[0])
-    return start + SPACING * np.arange(density.size), density
+    return np.asarray(start + SPACING * np.arange(density.size)), density
 
 
 def _sum_density(rates: Sequence[float], depth: Array) -> Array:

@@ -1,8 +1,8 @@
 r"""Deep linear networks: the learning coefficient at any depth, in exact rational arithmetic.
 
 Widths d_0 .. d_L, teacher of rank r, M_i = d_i - r. The coefficient at a balanced w* is Aoyagi's
-formula (Aoyagi 2024), which equals half the codimension of the fibre of the multiplication map
-(Lehalleur & Rimanyi 2024). The multiplicity at three layers or more rests on the formula alone.
+formula (aoyagi2024), which equals half the codimension of the fibre of the multiplication map
+(lehalleur2024). The multiplicity at three layers or more rests on the formula alone.
 """
 
 import math
@@ -23,7 +23,7 @@ def network(widths: Sequence[int], rank: int) -> LinearNetwork:
 
 
 def llc(widths: Sequence[int], rank: int) -> tuple[Fraction, int]:
-    """Learning coefficient lambda and multiplicity m (Aoyagi 2024).
+    """Learning coefficient lambda and multiplicity m (aoyagi2024).
 
     With S the accepted excess widths, l = |S| - 1, s = sum S and a = s - (ceil(s/l) - 1) l:
 
@@ -42,7 +42,7 @@ def llc(widths: Sequence[int], rank: int) -> tuple[Fraction, int]:
 
 
 def accepted(widths: Sequence[int], rank: int) -> tuple[tuple[int, ...], int, int]:
-    """The excess widths S that enter the formula, with l and a (Aoyagi 2024).
+    """The excess widths S that enter the formula, with l and a (aoyagi2024).
 
     Of the sorted M_i = d_i - r exactly one prefix of 2 values or more has max S < min(rest) and
     l max S <= sum S < l min(rest).
@@ -59,7 +59,7 @@ def accepted(widths: Sequence[int], rank: int) -> tuple[tuple[int, ...], int, in
 
 
 def half_codimension(widths: Sequence[int], rank: int) -> Fraction:
-    """The same lambda by an independent route (Lehalleur & Rimanyi 2024; recursion derived).
+    """The same lambda by an independent route (lehalleur2024; recursion derived).
 
     ``½ [r (d_0 + d_L - r) + c(0, M_0)]`` where ``c(k, rho) = min_s (rho - s)(M_{k+1} - s) +
     c(k+1, s)`` runs over the rank s of the first k + 1 excess layers and ends at rank zero.
@@ -84,7 +84,7 @@ def half_codimension(widths: Sequence[int], rank: int) -> Fraction:
 def random_network(
     seed: int, *, depth: tuple[int, int], width: tuple[int, int], truncated: float = 0.5
 ) -> LinearNetwork:
-    """A random architecture and teacher rank, after the protocol of Lau et al. 2023.
+    """A random architecture and teacher rank, after the protocol of lau2023.
 
     Depth and widths are uniform in the (inclusive) ranges; each matrix is, with probability
     ``truncated``, cut in rank by a uniform amount; the rank is the smallest of all. w* is balanced,

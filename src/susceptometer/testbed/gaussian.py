@@ -66,6 +66,11 @@ class Quadratic:
         names, sizes = zip(*self.parts, strict=True)
         return dict(zip(names, values.split(list(sizes)), strict=True))
 
+    @property
+    def data(self) -> Batch:
+        """Every token once, ``{"index": [X]}``: the mean loss over it is the base loss."""
+        return {"index": torch.arange(len(self.tokens.constant))}
+
     def loss(self, params: Params, batch: Batch) -> Tensor:
         """Token losses of ``batch["index"]`` (any integer shape) in nats -> the same shape."""
         vector = torch.cat([params[name] for name, _ in self.parts])
@@ -121,9 +126,9 @@ def posterior(system: Quadratic, n_beta: float, gamma: float) -> Law:
 
 
 def llc(system: Quadratic, law: Law, n_beta: float) -> float:
-    """Learning coefficient ``n_beta (E[L] - L(w*))`` under a law of the weights (Lau et al. 2023).
+    """Learning coefficient ``n_beta (E[L] - L(w*))`` under a law of the weights (lau2023).
 
-    On a restricted system it is the refined coefficient of the component (Wang et al. 2024).
+    On a restricted system it is the refined coefficient of the component (wang2024).
     """
     return n_beta * float(system.base.mean(law) - system.base.constant)
 
@@ -131,7 +136,7 @@ def llc(system: Quadratic, law: Law, n_beta: float) -> float:
 def susceptibility(system: Quadratic, law: Law, observable: Form | None = None) -> Array:
     """Within-run susceptibility ``-Cov[phi, l_x - L]`` of every token [X], in nats².
 
-    phi is ``observable``, by default the base loss (Baker et al. 2025). With the posterior this is
+    phi is ``observable``, by default the base loss (baker2025). With the posterior this is
     ``-½ tr(H Sigma B Sigma) - (H mu + r)' Sigma (B mu + q)``; with the stationary law of a sampler
     it is what the covariance estimator converges to.
     """
@@ -144,7 +149,7 @@ def two_run_susceptibility(
 ) -> Array:
     """Two-run susceptibility ``-(E_C[g f] - E_C[g] E_F[f])`` of every token [X], in nats².
 
-    The estimator of Baker et al. 2025: ``chi_w - E_C[g] (E_C[f] - E_F[f])``; ``law`` is that of
+    The estimator of baker2025: ``chi_w - E_C[g] (E_C[f] - E_F[f])``; ``law`` is that of
     all weights, ``component_law`` that of the restricted run.
     """
     block = system.restrict(component)
@@ -156,7 +161,7 @@ def two_run_susceptibility(
 def component_susceptibility(
     system: Quadratic, component: Sequence[int], n_beta: float, *, gamma: float
 ) -> Array:
-    """Susceptibility of ``delta(u - u*) (L - L(w*))`` under the full posterior [X] (Baker et al. 2025).
+    """Susceptibility of ``delta(u - u*) (L - L(w*))`` under the full posterior [X] (baker2025).
 
     Equals ``Z_C / Z_F`` times the two-run value; the ratio is known here, not in a network. Its
     unit is nats² per weight for every weight outside the component.
@@ -180,7 +185,7 @@ def component_loss(system: Quadratic, component: Sequence[int]) -> Form:
 
 
 def influence(system: Quadratic, law: Law, observable: Form) -> Array:
-    """Bayesian influence ``-Cov[l_i, phi]`` of every token on an observable (Kreer et al. 2025).
+    """Bayesian influence ``-Cov[l_i, phi]`` of every token on an observable (kreer2025).
 
     Shapes:
         observable  *event

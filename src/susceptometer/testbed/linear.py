@@ -59,6 +59,11 @@ class LinearNetwork:
         """Number of weights D; D/2 is the coefficient of a regular minimum."""
         return sum(a * b for a, b in zip(self.widths[1:], self.widths[:-1], strict=True))
 
+    @property
+    def data(self) -> Batch:
+        """One row: the loss is a population loss."""
+        return {"index": torch.zeros(1, dtype=torch.long)}
+
     def loss(self, params: Params, batch: Batch) -> Tensor:
         """Population loss K in nats, once per row [rows]: exact gradients, no data noise."""
         residual = self._residual(params)

@@ -18,7 +18,7 @@ from susceptometer.types import Batch, Params
 SPAN, POINTS = 5.0, 161  # sinh-spaced grid: ±74 standard deviations of the normal approximation
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Logistic:
     """A two-weight logistic block.
 
@@ -54,6 +54,11 @@ class Logistic:
         """w* = ``{"w": [2]}``, float64."""
         return {"w": torch.as_tensor(self.anchor, dtype=torch.float64).clone()}
 
+    @property
+    def data(self) -> Batch:
+        """Every token once, ``{"index": [X]}``."""
+        return {"index": torch.arange(len(self.labels))}
+
     def loss(self, params: Params, batch: Batch) -> Tensor:
         """Token losses of ``batch["index"]`` in nats -> the same shape."""
         weights, index = params["w"], batch["index"]
@@ -79,10 +84,16 @@ class Logistic:
         pull = gamma / 2 * np.sum((nodes - self.anchor) ** 2, axis=1)
         grid = Grid(nodes, widths)
         probabilities = grid.probabilities(n_beta * losses.mean(1) + pull)
-        return GridLaw(nodes, probabilities, losses, self.losses(self.anchor), n_beta)
+        return GridLaw(
+            nodes=nodes,
+            probabilities=probabilities,
+            losses=losses,
+            at_center=self.losses(self.anchor),
+            n_beta=n_beta,
+        )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class GridLaw:
     """A posterior as probabilities on nodes, with the token losses there.
 
@@ -106,18 +117,18 @@ class GridLaw:
 
     @property
     def llc(self) -> float:
-        """``n_beta (E[L] - L(w*))``: refined learning coefficient of the block (Wang et al. 2024)."""
+        """``n_beta (E[L] - L(w*))``: refined learning coefficient of the block (wang2024)."""
         return self.n_beta * float(np.mean(self.token_means - self.at_center))
 
     @property
     def influence(self) -> Array:
-        """``-Cov[l_i, l_j]`` [X, X], nats² (Kreer et al. 2025)."""
+        """``-Cov[l_i, l_j]`` [X, X], nats² (kreer2025)."""
         centred = self.losses - self.token_means
         return -(centred * self.probabilities[:, None]).T @ centred
 
     @property
     def susceptibility(self) -> Array:
-        """Within-run ``-Cov[L, l_x - L]`` of every token [X], nats² (Baker et al. 2025)."""
+        """Within-run ``-Cov[L, l_x - L]`` of every token [X], nats² (baker2025)."""
         total = self.influence.mean(0)
         return total - total.mean()
 
@@ -136,7 +147,7 @@ def random_logistic(seed: int, *, tokens: int, scale: float) -> Logistic:
     offsets, anchor = generator.standard_normal(tokens), generator.standard_normal(2)
     chance = 1 / (1 + np.exp(-offsets - features @ anchor))
     labels = np.where(generator.random(tokens) < chance, 1.0, -1.0)
-    return Logistic(features, offsets, labels, anchor)
+    return Logistic(features=features, offsets=offsets, labels=labels, anchor=anchor)
 
 
 def _mode(model: Logistic, n_beta: float, gamma: float) -> tuple[Array, Array]:

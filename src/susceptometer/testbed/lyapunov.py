@@ -19,7 +19,7 @@ from susceptometer.errors import RecipeError
 from susceptometer.testbed.form import Array, Energy, Form, Law
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LinearChain:
     """A sampler's recursion on a quadratic; the first ``weights`` entries of the state are v.
 
@@ -122,24 +122,24 @@ class LinearChain:
 
 
 def sgld(energy: Energy, step_size: float) -> LinearChain:
-    """SGLD, ``w' = w - (eps/2) grad U + sqrt(eps) xi`` (Welling & Teh 2011).
+    """SGLD, ``w' = w - (eps/2) grad U + sqrt(eps) xi`` (welling2011).
 
     Stationary covariance (P - (eps/4) P²)⁻¹ with full-batch gradients; stable for 0 < eps P < 4.
     """
     size = energy.slope.size
     return LinearChain(
-        np.eye(size) - step_size / 2 * energy.precision,
-        -step_size / 2 * energy.slope,
-        step_size * np.eye(size) + step_size**2 / 4 * energy.noise,
-        np.zeros((size, size)),
-        size,
+        transition=np.eye(size) - step_size / 2 * energy.precision,
+        drift=-step_size / 2 * energy.slope,
+        noise=step_size * np.eye(size) + step_size**2 / 4 * energy.noise,
+        start=np.zeros((size, size)),
+        weights=size,
     )
 
 
 def leimkuhler_matthews(energy: Energy, step_size: float) -> LinearChain:
     """SGLD with averaged noise, ``w' = w - (eps/2) grad U + sqrt(eps) (xi + xi')/2``.
 
-    xi' is the next step's xi (Leimkuhler & Matthews 2013, their non-Markovian scheme). The state is
+    xi' is the next step's xi (leimkuhler2013, their non-Markovian scheme). The state is
     (v, xi). With full-batch gradients the stationary covariance is P⁻¹ at EVERY stable step
     (derived: Cov[v, xi] = sqrt(eps)/2, so S = M S M + (eps/2)(1 + M) = P⁻¹); the means of all
     quadratics, and so its pathwise response, are those of the continuum.
@@ -148,49 +148,50 @@ def leimkuhler_matthews(energy: Energy, step_size: float) -> LinearChain:
     one, none, half = np.eye(size), np.zeros((size, size)), math.sqrt(step_size) / 2 * np.eye(size)
     heating = step_size**2 / 4 * energy.noise
     return LinearChain(
-        np.block([[one - step_size / 2 * energy.precision, half], [none, none]]),
-        np.concatenate([-step_size / 2 * energy.slope, np.zeros(size)]),
-        np.block([[step_size / 4 * one + heating, half], [half, one]]),
-        np.block([[none, none], [none, one]]),
-        size,
+        transition=np.block([[one - step_size / 2 * energy.precision, half], [none, none]]),
+        drift=np.concatenate([-step_size / 2 * energy.slope, np.zeros(size)]),
+        noise=np.block([[step_size / 4 * one + heating, half], [half, one]]),
+        start=np.block([[none, none], [none, one]]),
+        weights=size,
     )
 
 
-def sghmc(energy: Energy, step_size: float, friction: float) -> LinearChain:
-    """SGHMC, ``p' = (1 - a) p - eps grad U + sqrt(2 a eps) xi; w' = w + p'`` (Chen et al. 2014).
+def sghmc(energy: Energy, step_size: float, alpha: float) -> LinearChain:
+    """SGHMC, ``p' = (1 - alpha) p - eps grad U + sqrt(2 alpha eps) xi; w' = w + p'`` (chen2014).
 
-    State (v, p), p_0 ~ N(0, eps I). Per direction P Var(w) = 1/(1 - eps P/(2 (2 - a))); stable for
-    eps P < 2 (2 - a) (derived).
+    State (v, p), at rest at the start. Per direction P Var(w) = 1/(1 - eps P/(2 (2 - alpha))); stable for
+    eps P < 2 (2 - alpha) (derived).
     """
     size = energy.slope.size
-    one, kept = np.eye(size), (1 - friction) * np.eye(size)
+    one, kept = np.eye(size), (1 - alpha) * np.eye(size)
     pull = step_size * energy.precision
-    kick = 2 * friction * step_size * one + step_size**2 * energy.noise
-    none = np.zeros((size, size))
+    kick = 2 * alpha * step_size * one + step_size**2 * energy.noise
     return LinearChain(
-        np.block([[one - pull, kept], [-pull, kept]]),
-        -step_size * np.concatenate([energy.slope, energy.slope]),
-        np.block([[kick, kick], [kick, kick]]),
-        np.block([[none, none], [none, step_size * one]]),
-        size,
+        transition=np.block([[one - pull, kept], [-pull, kept]]),
+        drift=-step_size * np.concatenate([energy.slope, energy.slope]),
+        noise=np.block([[kick, kick], [kick, kick]]),
+        start=np.zeros((2 * size, 2 * size)),
+        weights=size,
     )
 
 
-def sgnht(energy: Energy, step_size: float, friction: float, *, injected: float) -> LinearChain:
-    """SGNHT with its thermostat frozen at z (Ding et al. 2014).
+def sgnht(energy: Energy, step_size: float, thermostat: float, *, diffusion: float) -> LinearChain:
+    """SGNHT with its thermostat frozen at z (ding2014).
 
     ``p' = p - h grad U - h z p + sqrt(2 A h) xi; w' = w + h p'`` with h = ``step_size``,
-    z = ``friction``, A = ``injected``; state (v, p), p_0 ~ N(0, I). The same walk as SGHMC with
-    eps = h², a = h z and noise scaled by A/z: P Var(w) = (A/z)/(1 - h² P/(2 (2 - h z))) (derived).
+    z = ``thermostat``, A = ``diffusion``; state (v, p), p_0 ~ N(0, I). The same walk as SGHMC with
+    eps = h², alpha = h z and noise scaled by A/z: P Var(w) = (A/z)/(1 - h² P/(2 (2 - h z))) (derived).
     """
     size = energy.slope.size
-    one, kept = np.eye(size), (1 - step_size * friction) * np.eye(size)
-    kick = 2 * injected * step_size * one + step_size**2 * energy.noise
+    one, kept = np.eye(size), (1 - step_size * thermostat) * np.eye(size)
+    kick = 2 * diffusion * step_size * one + step_size**2 * energy.noise
     none, h = np.zeros((size, size)), step_size
     return LinearChain(
-        np.block([[one - h * h * energy.precision, h * kept], [-h * energy.precision, kept]]),
-        -h * np.concatenate([h * energy.slope, energy.slope]),
-        np.block([[h * h * kick, h * kick], [h * kick, kick]]),
-        np.block([[none, none], [none, one]]),
-        size,
+        transition=np.block(
+            [[one - h * h * energy.precision, h * kept], [-h * energy.precision, kept]]
+        ),
+        drift=-h * np.concatenate([h * energy.slope, energy.slope]),
+        noise=np.block([[h * h * kick, h * kick], [h * kick, kick]]),
+        start=np.block([[none, none], [none, one]]),
+        weights=size,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from susceptometer.errors import RecipeError
-from susceptometer.testbed.form import Array, Law
+from susceptometer.testbed.form import Array, Form, Law
 from susceptometer.testbed.gaussian import Quadratic
 
 
@@ -33,6 +33,17 @@ def mean_gradient_noise(system: Quadratic, rows: int, law: Law) -> Array:
     pieces = system.perturbations.hessian
     curved = np.einsum("xij,jk,xlk->il", pieces, law.covariance, pieces) / pieces.shape[0]
     return gradient_noise(system, rows, law.mean) + curved / rows
+
+
+def control_variate_system(system: Quadratic) -> Quadratic:
+    """The system whose mini-batch noise is that of control variates at w* (baker2019).
+
+    Each token's gradient at w* is replaced by the mean one, t_x := r; the base loss is unchanged,
+    and what noise is left, ``Var_x[A_x v] / m``, vanishes at w*.
+    """
+    tokens = system.tokens
+    slopes = np.broadcast_to(system.base.slope, tokens.slope.shape)
+    return Quadratic(Form(tokens.hessian, slopes, tokens.constant), system.anchor, system.parts)
 
 
 def minibatch_law(

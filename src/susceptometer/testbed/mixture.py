@@ -4,7 +4,7 @@ r"""Gaussian mixtures that collapse onto N(0, 1): singular statistical models in
     contaminated normal   (1 - a) N(0, 1) + a N(b, 1)    K ~ a² b²                       lambda 1/2, m 2
 
 K is the Kullback-Leibler divergence from the truth N(0, 1), a sum over a grid in x. Near the truth
-the potentials are the ones shown up to analytic equivalence (Watanabe 2009; first row derived).
+the potentials are the ones shown up to analytic equivalence (watanabe2009; first row derived).
 """
 
 from dataclasses import dataclass
@@ -30,6 +30,11 @@ class EqualMixture:
     def center(self) -> Params:
         """w* = ``{"means": [0, 0]}``, float64."""
         return {"means": torch.zeros(2, dtype=torch.float64)}
+
+    @property
+    def data(self) -> Batch:
+        """One row: the loss is a population loss."""
+        return {"index": torch.zeros(1, dtype=torch.long)}
 
     def loss(self, params: Params, batch: Batch) -> Tensor:
         """Population loss K in nats by quadrature in x, once per row [rows]."""

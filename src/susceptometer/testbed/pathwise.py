@@ -1,6 +1,6 @@
 r"""What coupled chains must return on a quadratic: the pair at n_beta (1 +- h) and the tangent.
 
-Both rest on d/d(n_beta) E[G] = -Cov(L, G) (Plummer 2026): the change of E[l_x - L] with n_beta is
+Both rest on d/d(n_beta) E[G] = -Cov(L, G) (plummer2026): the change of E[l_x - L] with n_beta is
 the within-run susceptibility. Expectations of a pair need only the law of each of its chains, so
 the value of any linear sampler is a difference of two means:
 
@@ -84,11 +84,13 @@ def tangent_chain(
     contraction, half = one - step_size / 2 * energy.precision, step_size / 2
     cross = half**2 * n_beta * noise if shared else none
     return LinearChain(
-        np.block([[contraction, none], [-half * system.base.hessian, contraction]]),
-        -half * np.concatenate([energy.slope, system.base.slope]),
-        np.block([[step_size * one + half**2 * energy.noise, cross], [cross, half**2 * noise]]),
-        np.zeros((2 * size, 2 * size)),
-        2 * size,
+        transition=np.block([[contraction, none], [-half * system.base.hessian, contraction]]),
+        drift=-half * np.concatenate([energy.slope, system.base.slope]),
+        noise=np.block(
+            [[step_size * one + half**2 * energy.noise, cross], [cross, half**2 * noise]]
+        ),
+        start=np.zeros((2 * size, 2 * size)),
+        weights=2 * size,
     )
 
 

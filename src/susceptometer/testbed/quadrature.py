@@ -1,6 +1,5 @@
 """Exact means of low-dimensional Gibbs laws: grids on which the posterior is a sum."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,12 +59,3 @@ def product(first: tuple[Array, Array], second: tuple[Array, Array]) -> Grid:
     x, y = np.meshgrid(first[0], second[0], indexing="ij")
     weights = np.outer(first[1], second[1]).ravel()
     return Grid(np.stack([x.ravel(), y.ravel()], axis=1), np.log(weights))
-
-
-def expected_excess(
-    grid: Grid, loss: Callable[[Array], Array], n_beta: float, gamma: float
-) -> float:
-    """``n_beta E[K]`` for K = ``loss(nodes)`` [node] under exp(-n_beta K - (gamma/2) |nodes|²)."""
-    values = loss(grid.nodes)
-    energy = n_beta * values + gamma / 2 * np.sum(grid.nodes**2, axis=1)
-    return n_beta * float(grid.probabilities(energy) @ values)

@@ -1,7 +1,7 @@
 r"""Reduced-rank regression: two linear layers, with every case of the learning coefficient known.
 
 Input N, hidden H, output M, teacher of rank r; K = ½ |W_2 W_1 - W*|_F². The coefficient and its
-multiplicity are those of Aoyagi & Watanabe 2005 (Main Theorem, four cases).
+multiplicity are those of aoyagi2005 (Main Theorem, four cases).
 """
 
 import math
@@ -21,7 +21,7 @@ def network(inputs: int, hidden: int, outputs: int, *, rank: int) -> LinearNetwo
 
 
 def case(inputs: int, hidden: int, outputs: int, *, rank: int) -> int:
-    """Which of the four cases of Aoyagi & Watanabe 2005 applies, tested in their order."""
+    """Which of the four cases of aoyagi2005 applies, tested in their order."""
     if (
         outputs + rank <= inputs + hidden
         and inputs + rank <= outputs + hidden
@@ -34,7 +34,7 @@ def case(inputs: int, hidden: int, outputs: int, *, rank: int) -> int:
 
 
 def llc(inputs: int, hidden: int, outputs: int, *, rank: int) -> tuple[Fraction, int]:
-    """Learning coefficient lambda and multiplicity m (Aoyagi & Watanabe 2005, Main Theorem).
+    """Learning coefficient lambda and multiplicity m (aoyagi2005, Main Theorem).
 
     Case 1: ``(2 (H+r)(M+N) - (M-N)² - (H+r)²)/8``, m = 1; plus 1/8 and m = 2 if M+N+H+r is odd.
     Cases 2, 3, 4: ``(HN - Hr + Mr)/2``, ``(HM - Hr + Nr)/2``, ``MN/2``, m = 1.
@@ -60,7 +60,7 @@ def half_codimension(inputs: int, hidden: int, outputs: int, *, rank: int) -> Fr
     """The same lambda by another route: half the codimension of the largest stratum of the fibre.
 
     ``½ [r (M+N-r) + min_a ((N-r-a)(H-r-a) + (M-r) a)]`` over 0 <= a <= min(N, H) - r, with a the
-    rank of the part of W_1 outside the teacher (derived; Lehalleur & Rimanyi 2024).
+    rank of the part of W_1 outside the teacher (derived; lehalleur2024).
     """
     n, h, m = inputs - rank, hidden - rank, outputs - rank
     free = min((n - a) * (h - a) + m * a for a in range(min(n, h) + 1))

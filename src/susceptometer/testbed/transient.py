@@ -73,7 +73,7 @@ class ValleyRun:
 
     @property
     def posterior_llc(self) -> float:
-        """``sum n_beta h / (2 p)``: the limit of small steps (Lau et al. 2023)."""
+        """``sum n_beta h / (2 p)``: the limit of small steps (lau2023)."""
         return float(np.sum(self.n_beta * np.asarray(self.curvatures) / (2 * self.precisions)))
 
     @property
