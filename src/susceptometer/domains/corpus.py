@@ -1,7 +1,8 @@
-"""Text in named domains as token rows: mini-Pile reader, default text, packing, rows with repeated passages."""
+"""Text in named domains as token rows: mini-Pile reader, default text, packing, rows with repeated
+passages.
+"""
 
 import functools
-import io
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -14,11 +15,16 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from susceptometer.domains.probe_text import generated_probe as generated_probe
+from susceptometer.domains.probe_text import generated_probe
 from susceptometer.domains.standard_text import standard_documents
 from susceptometer.domains.tokenizer import BOS_ID
 from susceptometer.errors import DataError
 from susceptometer.rng import stream_seed
+
+__all__ = [
+    "Packed", "RepeatMix", "default_text", "generated_probe", "minipile", "pack", "row_source", "split",
+    "with_repeats",
+]  # fmt: skip
 
 ENVIRONMENT = "SUSCEPTOMETER_MINIPILE"
 """Environment variable that names the folder of the mini-Pile."""
@@ -31,7 +37,8 @@ Documents = Mapping[str, list[str]]
 
 
 def default_text() -> dict[str, list[str]]:
-    """Documents found on any Python installation, by domain: ``code``, ``docstrings``, ``help``, ``licence``.
+    """Documents found on any Python installation, by domain: ``code``, ``docstrings``, ``help``,
+    ``licence``.
 
     A function of the Python version alone; nothing is downloaded. See `standard_text`.
     """
@@ -70,16 +77,27 @@ def jsonl_texts(path: Path) -> list[str]:
     """
     zstandard = zstandard_library()
     try:
-        with path.open("rb") as raw:
-            plain = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), "utf-8")
-            return [json.loads(line)["text"] for line in plain]
-    except (zstandard.ZstdError, ValueError, KeyError) as error:
+        plain = decompressed(path.read_bytes(), zstandard)
+        return [json.loads(line)["text"] for line in plain.decode().split("\n") if line]
+    except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"a file of the mini-Pile cannot be read ({error})",
             where=str(path),
             why="training on part of a domain would go unnoticed",
             do="fetch the file again",
         ) from error
+
+
+def decompressed(raw: bytes, zstandard: ModuleType) -> bytes:
+    """Every frame of zstd data; raises ``ValueError`` where the last one is cut short."""
+    parts = []
+    while raw:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        parts.append(frame.decompress(raw))
+        if not frame.eof:
+            raise ValueError("the data ends before its last frame does")
+        raw = frame.unused_data
+    return b"".join(parts)
 
 
 def zstandard_library() -> ModuleType:
@@ -97,7 +115,9 @@ def zstandard_library() -> ModuleType:
 
 
 def split(documents: Documents, *, validation: bool) -> dict[str, list[str]]:
-    """The training or the validation documents: of every domain each ``VALIDATION_EVERY``-th is withheld."""
+    """The training or the validation documents: of every domain each ``VALIDATION_EVERY``-th is
+    withheld.
+    """
     return {
         domain: [t for i, t in enumerate(texts) if (i % VALIDATION_EVERY == 0) == validation]
         for domain, texts in documents.items()
@@ -158,38 +178,54 @@ def pack_domain(texts: Iterable[str], tokenizer: Tokenizer, length: int) -> np.n
 
 @dataclass(frozen=True)
 class RepeatMix:
-    """How many rows get a passage copied to a later place, and how long it is (tokens, both ends included)."""
+    """How many rows get passages copied to later places, how long these are (tokens), and how many
+    to a row.
+    """
 
     share: float = 0.0
     shortest: int = 8
     longest: int = 64
+    copies: int = 1
 
 
 def with_repeats(rows: np.ndarray, mix: RepeatMix, generator: np.random.Generator) -> np.ndarray:
-    """Rows ``[rows, length]`` of which a share has a passage of its own copied over a later place.
+    """Rows ``[rows, length]`` of which a share has passages of its own copied over later places.
 
-    The passage begins anywhere after BOS, the copy anywhere behind it without overlap, so neither its distance nor
-    its place tells the model anything; only looking back at the first copy does.
+    A passage begins anywhere after BOS, its copy anywhere behind it without overlap, so neither its
+    distance nor its place tells the model anything; only looking back at the first copy does. A
+    later copy may take up an earlier one.
     """
-    count, length = rows.shape
+    chosen = generator.random(len(rows)) < mix.share
+    for _ in range(mix.copies):
+        rows = np.take_along_axis(rows, copy_places(rows.shape, chosen, mix, generator), axis=1)
+    return rows
+
+
+def copy_places(
+    shape: tuple[int, int], chosen: np.ndarray, mix: RepeatMix, generator: np.random.Generator
+) -> np.ndarray:
+    """For each place of each row, the place its token is taken from: itself, or the passage copied
+    over it.
+    """
+    count, length = shape
     span = generator.integers(mix.shortest, mix.longest + 1, size=count)
     first = 1 + (generator.random(count) * (length - 2 * span)).astype(np.int64)
     room = length - (first + 2 * span) + 1
     second = first + span + (generator.random(count) * room).astype(np.int64)
     places = np.arange(length)[None]
-    inside = (places >= second[:, None]) & (places < (second + span)[:, None])
-    inside &= (generator.random(count) < mix.share)[:, None]
-    source = np.where(inside, places - (second - first)[:, None], places)
-    return np.take_along_axis(rows, source, axis=1)
+    inside = (places >= second[:, None]) & (places < (second + span)[:, None]) & chosen[:, None]
+    return np.where(inside, places - (second - first)[:, None], places)
 
 
 def row_source(
     packed: Packed, batch_rows: int, *, seeds: tuple[int, ...], mix: RepeatMix
 ) -> Callable[[int], dict[str, Tensor]]:
-    """Batches for `train.loop.train`: each seed runs through its own shuffles of the rows, epoch after epoch.
+    """Batches for `train.loop.train`: each seed runs through its own shuffles of the rows, epoch
+    after epoch.
 
     Returns:
-        ``source(step) -> {"tokens": LongTensor [seeds, batch_rows, length]}``, a function of step and seed alone.
+        ``source(step) -> {"tokens": LongTensor [seeds, batch_rows, length]}``, a function of step
+        and seed alone.
     """
 
     def one(seed: int, step: int) -> Tensor:

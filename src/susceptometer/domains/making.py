@@ -1,4 +1,6 @@
-"""How a bundled language model is made: data, mix, optimiser, the scores logged on the way, float16 export."""
+"""How a bundled language model is made: data, mix, optimiser, the scores logged on the way, float16
+export.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -20,7 +22,7 @@ from susceptometer.domains.transformer import (
 from susceptometer.domains.transformer_training import stacked_loss
 from susceptometer.train.checkpoint import export_half, read_tensors
 from susceptometer.train.loop import Measure, Training, stack, train, unstack
-from susceptometer.types import Batch, Params
+from susceptometer.types import Params
 
 LOG = logging.getLogger(__name__)
 
@@ -104,7 +106,9 @@ def evaluation(config: TransformerConfig, text: Tensor) -> Measure:
 
 @torch.no_grad()
 def report(params: Params, config: TransformerConfig, text: Tensor) -> dict[str, object]:
-    """Loss, in-context score, repeat losses (nats) and both head scores ``[layers][heads]`` of one model."""
+    """Loss, in-context score, repeat losses (nats) and both head scores ``[layers][heads]`` of one
+    model.
+    """
     on_text = loss(params, {"tokens": text}, config)
     late = config.context - config.context // 10
     ours = {

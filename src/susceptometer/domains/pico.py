@@ -1,7 +1,8 @@
 """The bundled language models, pico and pico-mini: shapes, committed weights, and how they were made.
 
-Both are 2-layer attention-only transformers trained on the mini-Pile until induction heads are there. Checkpoints of
-several seeds lie in ``assets/``, as float16; ``python -m susceptometer.domains.pico train`` makes them again.
+Both are 2-layer attention-only transformers trained on the mini-Pile until induction heads are
+there. Checkpoints of several seeds lie in ``assets/``, as float16; ``python -m
+susceptometer.domains.pico train`` makes them again.
 """
 
 import argparse
@@ -132,13 +133,17 @@ def load_weights(name: str = "pico", *, seed: int = 0, step: int = -1) -> Params
 
 
 def tokenizer_of(name: str = "pico") -> Tokenizer:
-    """The tokenizer of a bundled model: `Tokenizer.encode(text).ids`, `Tokenizer.decode(ids)`; no BOS is added."""
+    """The tokenizer of a bundled model: `Tokenizer.encode(text).ids`, `Tokenizer.decode(ids)`; no
+    BOS is added.
+    """
     return load_tokenizer(assets(name) / "tokenizer.json")
 
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m susceptometer.domains.pico", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m susceptometer.domains.pico", description=__doc__
+    )
     parser.add_argument("command", nargs="?", default="train", choices=["train", "scores"])
     parser.add_argument("--name", default="pico", choices=list(MAKINGS))
     parser.add_argument("--seed", type=int, nargs="+", default=[0], help="trained together")
@@ -164,7 +169,11 @@ def scores_command(given: argparse.Namespace) -> None:
     for seed, steps in available(given.name).items():
         for step in steps:
             params = load_weights(given.name, seed=seed, step=step)
-            found = {"seed": seed, "step": step, **repeat_report(params, making_of(given.name).config)}
+            found = {
+                "seed": seed,
+                "step": step,
+                **repeat_report(params, making_of(given.name).config),
+            }
             sys.stdout.write(json.dumps(found) + "\n")
 
 

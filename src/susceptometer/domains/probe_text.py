@@ -17,7 +17,7 @@ LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz"))
 
 def arithmetic(generator: np.random.Generator) -> str:
     """Sums, differences and products of small numbers, all correct: ``17 + 5 = 22``, one a line."""
-    lines = []
+    lines: list[str] = []
     while sum(map(len, lines)) < CHARACTERS:
         left, right = (int(n) for n in generator.integers(0, 100, size=2))
         sign = "+-*"[int(generator.integers(3))]
@@ -28,7 +28,8 @@ def arithmetic(generator: np.random.Generator) -> str:
 
 def brackets(generator: np.random.Generator) -> str:
     """A balanced word of four kinds of brackets (Dyck language), at most 12 deep."""
-    word, open_kinds = [], []
+    word: list[str] = []
+    open_kinds: list[int] = []
     while len(word) < CHARACTERS:
         deeper = generator.random() < 0.5 and len(open_kinds) < 12
         if deeper or not open_kinds:
@@ -48,7 +49,7 @@ def repeats(generator: np.random.Generator) -> str:
 
 def white_space(generator: np.random.Generator) -> str:
     """Lines of invented words with indents and gaps of spaces, tabs and empty lines of every length."""
-    parts = []
+    parts: list[str] = []
     while sum(map(len, parts)) < CHARACTERS:
         length = int(generator.integers(1, 13))
         parts += [" \t\n"[int(generator.integers(3))] * length, invented_word(generator)]

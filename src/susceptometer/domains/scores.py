@@ -1,6 +1,8 @@
-"""Scores of attention heads and of learning in context, on tokens generated for the purpose or on real text.
+"""Scores of attention heads and of learning in context, on tokens generated for the purpose or on
+real text.
 
-Definitions: reading of Olsson et al. 2022 (induction heads) and Hoogland et al. 2024, arXiv 2402.02364 (stages).
+Definitions: reading of Olsson et al. 2022 (induction heads) and Hoogland et al. 2024, arXiv
+2402.02364 (stages).
 """
 
 import torch
@@ -22,7 +24,8 @@ def repeated_tokens(vocabulary: int, *, rows: int, block: int, seed: int) -> Ten
 
 
 def previous_token_score(patterns: Tensor) -> Tensor:
-    """Mean attention from each position to the one before it: ``[rows, ..., K, K]`` -> ``[...]``, between 0 and 1.
+    """Mean attention from each position to the one before it: ``[rows, ..., K, K]`` -> ``[...]``,
+    between 0 and 1.
 
     The first position, which has none before it, is left out.
     """
@@ -36,8 +39,9 @@ def prefix_matching_score(patterns: Tensor, block: int) -> Tensor:
         patterns   rows ... K K      attention on `repeated_tokens`, K = 1 + 2 * block (or one less)
         returns    ...               between 0 and 1; uniform attention gives about 1 / (1.5 * block)
 
-    From position i of the second copy (the token seen before at i - block), the token after its first occurrence is at
-    i - block + 1; the score is the mean of that diagonal over the second copy.
+    From position i of the second copy (the token seen before at i - block), the token after its
+    first occurrence is at i - block + 1; the score is the mean of that diagonal over the second
+    copy.
     """
     diagonal = patterns.diagonal(-(block - 1), -2, -1)
     # entry j is attention from j + block - 1 to j; the second copy starts at position 1 + block
@@ -45,7 +49,8 @@ def prefix_matching_score(patterns: Tensor, block: int) -> Tensor:
 
 
 def repeat_losses(losses: Tensor, block: int) -> Tensor:
-    """Mean loss on the first and on the second copy of `repeated_tokens`, nats: ``[rows, 2 * block]`` -> ``[2]``.
+    """Mean loss on the first and on the second copy of `repeated_tokens`, nats: ``[rows, 2 *
+    block]`` -> ``[2]``.
 
     The first token of the second copy, which nothing announces, is left out of the second mean.
     """
@@ -56,9 +61,9 @@ def repeat_losses(losses: Tensor, block: int) -> Tensor:
 def in_context_score(losses: Tensor, early: int, late: int) -> Tensor:
     """Mean loss around target ``late`` minus around target ``early``, nats: ``[rows, K - 1]`` -> scalar.
 
-    Each mean takes a window of a tenth of the row, centred on its place. Negative: later tokens are predicted better,
-    so the model uses what it has read. (The published score takes single positions, 500 and 50, of 1,024; a window has
-    the same mean and less noise.)
+    Each mean takes a window of a tenth of the row, centred on its place. Negative: later tokens are
+    predicted better, so the model uses what it has read. (The published score takes single
+    positions, 500 and 50, of 1,024; a window has the same mean and less noise.)
     """
     half = max(1, losses.shape[-1] // 20)
     near = [losses[..., max(0, place - half) : place + half].mean() for place in (early, late)]
@@ -66,7 +71,8 @@ def in_context_score(losses: Tensor, early: int, late: int) -> Tensor:
 
 
 def induction_heads(scores: Tensor, ratio: float = 4.0) -> list[tuple[int, int]]:
-    """(layer, head) of every head whose prefix-matching score is at least ``ratio`` times the median head's.
+    """(layer, head) of every head whose prefix-matching score is at least ``ratio`` times the
+    median head's.
 
     ``scores [layers, heads]``; heads of layer 0 cannot compose with a previous-token head and are left out.
     """

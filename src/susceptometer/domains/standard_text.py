@@ -1,7 +1,9 @@
-"""Text that lies on any Python installation, in named domains: what the package reads when it is given no data.
+"""Text that lies on any Python installation, in named domains: what the package reads when it is
+given no data.
 
-Nothing is downloaded and nothing is bundled: the documents are the standard library's own source, docstrings and
-help pages, and the licence texts that come with Python. They are a function of the Python version alone.
+Nothing is downloaded and nothing is bundled: the documents are the standard library's own source,
+docstrings and help pages, and the licence texts that come with Python. They are a function of the
+Python version alone.
 """
 
 import ast
@@ -26,8 +28,9 @@ MAXIMUM = 60_000
 def standard_documents() -> dict[str, tuple[str, ...]]:
     """The documents by domain: ``code``, ``docstrings``, ``help``, ``licence``.
 
-    ``code`` is source with its docstrings taken out as little as possible (whole files); ``docstrings`` is their prose;
-    ``help`` is the language reference behind ``help()``; ``licence`` is legal text. Cost: about a second, once.
+    ``code`` is source with its docstrings taken out as little as possible (whole files);
+    ``docstrings`` is their prose; ``help`` is the language reference behind ``help()``; ``licence``
+    is legal text. Cost: about a second, once.
     """
     sources = [text for text in map(readable, source_files()) if text]
     found = {
@@ -51,7 +54,9 @@ def library() -> Path:
 
 
 def source_files() -> list[Path]:
-    """Top-level modules and files of top-level packages of the standard library, evenly thinned, in sorted order."""
+    """Top-level modules and files of top-level packages of the standard library, evenly thinned, in
+    sorted order.
+    """
     folder = library()
     every = sorted([*folder.glob("*.py"), *folder.glob("[a-z]*/*.py")])
     plain = [p for p in every if not {"test", "site-packages", "lib2to3"} & set(p.parts)]
@@ -78,7 +83,9 @@ def docstring_prose(source: str) -> str:
 
 
 def help_pages() -> list[str]:
-    """The language reference that ``help()`` shows, one document a topic; builtin docstrings where it is missing."""
+    """The language reference that ``help()`` shows, one document a topic; builtin docstrings where
+    it is missing.
+    """
     if importlib.util.find_spec("pydoc_data.topics"):
         from pydoc_data.topics import topics
 

@@ -1,9 +1,10 @@
 """The small byte-level tokenizer of the bundled models: training, loading, white space kept countable.
 
-Words are merged by byte-pair encoding as in GPT-2, with one difference: every space, newline and tab of a run is a
-token of its own. (Only the last space before a word belongs to the word, ``" the"``.) A run of k white-space
-characters is therefore a sequence of k, or k - 1, single tokens that a model can count, as in the published
-TinyStories cut of the GPT-2 vocabulary; counting them is one of the published findings.
+Words are merged by byte-pair encoding as in GPT-2, with one difference: every space, newline and
+tab of a run is a token of its own. (Only the last space before a word belongs to the word, ``"
+the"``.) A run of k white-space characters is therefore a sequence of k, or k - 1, single tokens
+that a model can count, as in the published TinyStories cut of the GPT-2 vocabulary; counting them
+is one of the published findings.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,9 @@
 """A small transformer as a pure function of a flat dictionary of weights, with TransformerLens-like names.
 
-Attention only (``d_mlp=0``) or with an MLP in every block. Positions are "shortformer": a learned vector per position
-is added to the inputs of queries and keys, never to the residual stream or the values (the published 3M-parameter
-model, timaeus-research/devinterp). LayerNorm before each block and at the end; embedding and unembedding untied.
+Attention only (``d_mlp=0``) or with an MLP in every block. Positions are "shortformer": a learned
+vector per position is added to the inputs of queries and keys, never to the residual stream or the
+values (the published 3M-parameter model, timaeus-research/devinterp). LayerNorm before each block
+and at the end; embedding and unembedding untied.
 
 Every function works under ``torch.func`` (``vmap``, ``grad``, ``jvp``) and says its shapes.
 """
@@ -53,7 +54,7 @@ class TransformerConfig:
 def shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every weight, in the order of the forward pass."""
     wide = (config.d_model,)
-    found = {
+    found: dict[str, tuple[int, ...]] = {
         "embed.W_E": (config.vocabulary, config.d_model),
         "pos_embed.W_pos": (config.context, config.d_model),
     }
@@ -69,7 +70,7 @@ def shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
 def block_shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
     """Name (without ``blocks.{l}.``) and shape of the weights of one block."""
     wide, inward = (config.d_model,), (config.heads, config.d_model, config.d_head)
-    found = {"ln1.w": wide, "ln1.b": wide}
+    found: dict[str, tuple[int, ...]] = {"ln1.w": wide, "ln1.b": wide}
     found |= {f"attn.W_{letter}": inward for letter in "QKV"}
     found["attn.W_O"] = (config.heads, config.d_head, config.d_model)
     if config.d_mlp:
@@ -100,14 +101,14 @@ def initial(name: str, shape: tuple[int, ...], config: TransformerConfig, *, see
 
 
 def sinusoids(positions: int, width: int) -> Tensor:
-    """``[positions, width]``: sines and cosines, wavelengths log-spaced from 4 positions to twice the context.
+    """``[positions, width]`` of mean square one: sines and cosines of wavelengths 4 to twice the context.
 
     Where learned positions start. One bilinear form then means "one to the left" at every position, so a
     previous-token head need not learn each position apart; from white noise it forms many times later.
     """
     wavelength = 4 * (positions / 2) ** torch.linspace(0, 1, width // 2)
     angle = 2 * math.pi * torch.arange(positions)[:, None] / wavelength
-    return torch.cat([angle.sin(), angle.cos()], dim=1)
+    return math.sqrt(2) * torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
 def check_tokens(tokens: Tensor, config: TransformerConfig) -> None:
@@ -149,7 +150,9 @@ def block_weights(params: Mapping[str, Tensor], layer: int) -> Params:
 
 
 def patterns(block: Mapping[str, Tensor], normed: Tensor, position: Tensor) -> Tensor:
-    """Attention of one block: ``normed [rows, K, d_model]``, ``position [K, d_model]`` -> ``[rows, heads, K, K]``."""
+    """Attention of one block: ``normed [rows, K, d_model]``, ``position [K, d_model]`` -> ``[rows,
+    heads, K, K]``.
+    """
     placed = (normed + position).unsqueeze(-3)
     queries, keys = placed @ block["attn.W_Q"], placed @ block["attn.W_K"]
     scores = queries @ keys.transpose(-1, -2) / math.sqrt(queries.shape[-1])
@@ -178,7 +181,9 @@ def after_block(block: Mapping[str, Tensor], x: Tensor, position: Tensor) -> Ten
 
 
 def streams(params: Params, tokens: Tensor, config: TransformerConfig) -> list[Tensor]:
-    """The residual stream before each block and after the last one: ``layers + 1`` of ``[rows, K, d_model]``."""
+    """The residual stream before each block and after the last one: ``layers + 1`` of ``[rows, K,
+    d_model]``.
+    """
     position = params["pos_embed.W_pos"][: tokens.shape[-1]]
     found = [F.embedding(tokens, params["embed.W_E"])]
     for layer in range(config.layers):
@@ -193,14 +198,14 @@ def residual(params: Params, tokens: Tensor, config: TransformerConfig) -> Tenso
 
 def logits(params: Params, tokens: Tensor, config: TransformerConfig) -> Tensor:
     """Scores of the next token: tokens ``[rows, K]`` -> ``[rows, K, vocabulary]``."""
-    final = layer_norm(
-        residual(params, tokens, config), params["ln_final.w"], params["ln_final.b"]
-    )
+    final = layer_norm(residual(params, tokens, config), params["ln_final.w"], params["ln_final.b"])
     return final @ params["unembed.W_U"]
 
 
 def loss(params: Params, batch: Mapping[str, Tensor], config: TransformerConfig) -> Tensor:
-    """Unreduced next-token loss: ``batch["tokens"] [rows, K]`` -> nats ``[rows, K - 1]``, one per target."""
+    """Unreduced next-token loss: ``batch["tokens"] [rows, K]`` -> nats ``[rows, K - 1]``, one per
+    target.
+    """
     tokens = batch["tokens"]
     scores = logits(params, tokens[..., :-1], config)
     chosen = scores.gather(-1, tokens[..., 1:].unsqueeze(-1)).squeeze(-1)

@@ -1,7 +1,9 @@
-"""The transformer's loss for training: several seeds in one stacked model, bfloat16 products, float32 weights.
+"""The transformer's loss for training: several seeds in one stacked model, bfloat16 products,
+float32 weights.
 
-The same function as `transformer.loss` up to bfloat16 rounding, for weights with a leading seed axis. It serves
-ordinary autograd; sampling and everything under ``torch.func`` use `transformer.loss`.
+The same function as `transformer.loss` up to bfloat16 rounding, for weights with a leading seed
+axis. It serves ordinary autograd; sampling and everything under ``torch.func`` use
+`transformer.loss`.
 """
 
 from collections.abc import Mapping
@@ -22,7 +24,8 @@ def stacked_loss(
     *,
     dtype: torch.dtype = torch.bfloat16,
 ) -> Tensor:
-    """Next-token loss of every seed: weights ``[seeds, ...]``, tokens ``[seeds, rows, K]`` -> ``[seeds, rows, K-1]``.
+    """Next-token loss of every seed: weights ``[seeds, ...]``, tokens ``[seeds, rows, K]`` ->
+    ``[seeds, rows, K-1]``.
 
     Units: nats per target token. ``dtype`` is that of the matrix products; the result is float32.
     """
@@ -43,7 +46,9 @@ def stacked_loss(
 
 
 def embedded(table: Tensor, tokens: Tensor) -> Tensor:
-    """Rows of each seed's table ``[seeds, vocabulary, d]``: tokens ``[seeds, ...]`` -> ``[seeds, ..., d]``."""
+    """Rows of each seed's table ``[seeds, vocabulary, d]``: tokens ``[seeds, ...]`` -> ``[seeds,
+    ..., d]``.
+    """
     return torch.stack([F.embedding(rows, own) for rows, own in zip(tokens, table, strict=True)])
 
 
@@ -58,7 +63,9 @@ def scaled(scale: Tensor, weight: Tensor) -> Tensor:
 
 
 def heads_output(block: Mapping[str, Tensor], x: Tensor, place: Tensor) -> Tensor:
-    """What the heads add: ``x [seeds, rows*K, d]`` (bare norm), ``place [seeds, K, d]`` -> ``[seeds, rows*K, d]``."""
+    """What the heads add: ``x [seeds, rows*K, d]`` (bare norm), ``place [seeds, K, d]`` ->
+    ``[seeds, rows*K, d]``.
+    """
     seeds, heads, width, d_head = block["attn.W_Q"].shape
     positions = place.shape[1]
     inward = [block[f"attn.W_{letter}"].transpose(1, 2).flatten(2) for letter in "QKV"]

@@ -1,7 +1,8 @@
 """AdamW for a stack of independent models: each has its own clipping, all share one pass over the weights.
 
-Loshchilov & Hutter 2019 (decoupled weight decay), Kingma & Ba 2015 (moments). Equal to ``torch.optim.AdamW`` after
-``clip_grad_norm_`` for every model of the stack (tested); written out so that its whole state is three dictionaries.
+Loshchilov & Hutter 2019 (decoupled weight decay), Kingma & Ba 2015 (moments). Equal to
+``torch.optim.AdamW`` after ``clip_grad_norm_`` for every model of the stack (tested); written out
+so that its whole state is three dictionaries.
 """
 
 import math
@@ -41,10 +42,16 @@ def zero_moments(params: Params) -> Moments:
     return Moments(*zeros)
 
 
-def clip_factors(grads: list[Tensor], clip: float) -> Tensor:
-    """``[models]``: what to multiply each model's gradient with, so that its norm is at most ``clip``."""
-    squares = torch.stack([grad.flatten(1).square().sum(1) for grad in grads]).sum(0)
-    return (clip / (squares.sqrt() + 1e-6)).clamp(max=1.0)
+def gradient(w: Tensor) -> Tensor:
+    """The gradient of one weight, zero where the loss does not depend on it."""
+    return torch.zeros_like(w) if w.grad is None else w.grad
+
+
+def clipped(grads: Params, clip: float) -> Params:
+    """Gradients ``[models, ...]`` scaled down so that the norm of each model's is at most ``clip``."""
+    squares = [grad.flatten(1).square().sum(1) for grad in grads.values()]
+    factors = (clip / (torch.stack(squares).sum(0).sqrt() + 1e-6)).clamp(max=1.0)
+    return {name: grad * factors.view(-1, *[1] * (grad.dim() - 1)) for name, grad in grads.items()}
 
 
 @torch.no_grad()
@@ -52,13 +59,12 @@ def adamw_step(
     settings: AdamW, params: Params, moments: Moments, *, step: int, learning_rate: float
 ) -> None:
     """Move ``params [models, ...]`` by their ``.grad`` in place; ``step`` counts from 1."""
-    grads = [w.grad for w in params.values()]
-    factors = clip_factors(grads, settings.clip) if math.isfinite(settings.clip) else None
+    grads = {name: gradient(w) for name, w in params.items()}
+    if math.isfinite(settings.clip):
+        grads = clipped(grads, settings.clip)
     correction = 1 - settings.momentum**step, 1 - settings.scale_memory**step
     for name, w in params.items():
-        grad, first, second = w.grad, moments.first[name], moments.second[name]
-        if factors is not None:
-            grad = grad * factors.view(-1, *[1] * (grad.dim() - 1))
+        grad, first, second = grads[name], moments.first[name], moments.second[name]
         first.lerp_(grad, 1 - settings.momentum)
         second.mul_(settings.scale_memory).addcmul_(grad, grad, value=1 - settings.scale_memory)
         spread = second.div(correction[1]).sqrt_().add_(settings.floor)

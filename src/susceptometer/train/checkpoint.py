@@ -1,4 +1,6 @@
-"""Weights on disk: safetensors, written to a temporary name and renamed, so that no reader sees half a file."""
+"""Weights on disk: safetensors, written to a temporary name and renamed, so that no reader sees
+half a file.
+"""
 
 import os
 from collections.abc import Mapping
@@ -14,7 +16,9 @@ from susceptometer.types import Params
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
-    """Write named tensors and string metadata atomically: after a crash the old file is there, or the new one."""
+    """Write named tensors and string metadata atomically: after a crash the old file is there, or
+    the new one.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     save_file({n: t.contiguous() for n, t in tensors.items()}, temporary, metadata=dict(about))
     with temporary.open("rb") as written:

@@ -1,10 +1,12 @@
-"""Fast attention and cross-entropy for training: bfloat16 matrix products, worked off in cache-sized blocks.
+"""Fast attention and cross-entropy for training: bfloat16 matrix products, worked off in
+cache-sized blocks.
 
-Ordinary first-order autograd only (no ``torch.func``): training needs speed, sampling has its own path. Master
-weights stay float32; gradients come back in the dtype of the inputs.
+Ordinary first-order autograd only (no ``torch.func``): training needs speed, sampling has its own
+path. Master weights stay float32; gradients come back in the dtype of the inputs.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +22,7 @@ class CausalAttention(torch.autograd.Function):
     """Softmax attention over the past, in squares of `QUERIES` queries that skip the keys of the future."""
 
     @staticmethod
-    def forward(ctx, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """All ``[groups, positions, d_head]``; ``groups`` is rows x heads. Returns the same shape."""
         queries = queries * (1 / math.sqrt(queries.shape[-1]))
         out = torch.empty_like(values)
@@ -34,7 +36,8 @@ class CausalAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of queries, keys and values; shapes of `forward`."""
         queries, keys, values, *kept = ctx.saved_tensors
         d_queries = torch.empty_like(queries)
         d_keys, d_values = torch.zeros_like(keys), torch.zeros_like(values)
@@ -42,7 +45,9 @@ class CausalAttention(torch.autograd.Function):
             d_out = grad[rows, asked]
             d_values[rows, seen] += torch.bmm(pattern.transpose(1, 2), d_out)
             d_pattern = torch.bmm(d_out, values[rows, seen].transpose(1, 2))
-            d_scores = torch._softmax_backward_data(d_pattern, pattern, -1, pattern.dtype)
+            d_scores = torch._softmax_backward_data(  # noqa: SLF001 (no public name)
+                d_pattern, pattern, -1, pattern.dtype
+            )
             d_queries[rows, asked] = torch.bmm(d_scores, keys[rows, seen])
             d_keys[rows, seen] += torch.bmm(d_scores.transpose(1, 2), queries[rows, asked])
         return d_queries * (1 / math.sqrt(queries.shape[-1])), d_keys, d_values
@@ -52,8 +57,10 @@ class CrossEntropy(torch.autograd.Function):
     """Negative log probability of each target under a linear readout, worked off in blocks of tokens."""
 
     @staticmethod
-    def forward(ctx, stream: Tensor, readout: Tensor, targets: Tensor) -> Tensor:
-        """``stream [tokens, d]``, ``readout [d, vocabulary]``, ``targets [tokens]`` -> nats ``[tokens]``, float32."""
+    def forward(ctx: Any, stream: Tensor, readout: Tensor, targets: Tensor) -> Tensor:
+        """``stream [tokens, d]``, ``readout [d, vocabulary]``, ``targets [tokens]`` -> nats
+        ``[tokens]``, float32.
+        """
         losses = torch.empty(len(stream), dtype=torch.float32)
         errors = stream.new_empty(len(stream), readout.shape[1])
         for block in blocks(len(stream), readout.shape[1]):
@@ -65,7 +72,8 @@ class CrossEntropy(torch.autograd.Function):
         return losses
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Gradients of stream and readout, from those of the losses ``[tokens]``."""
         stream, readout, errors = ctx.saved_tensors
         weight = grad[:, None].to(stream.dtype)
         d_stream = (errors @ readout.T).mul_(weight)
@@ -80,12 +88,12 @@ def causal_mask(asked: slice, seen: slice, dtype: torch.dtype) -> Tensor:
 
 def tiles(groups: int, positions: int) -> list[tuple[slice, slice, slice]]:
     """Groups, queries, and the keys these queries may see: together all of the causal triangle."""
-    found = []
-    for start in range(0, positions, QUERIES):
-        stop = min(start + QUERIES, positions)
-        for rows in blocks(groups, QUERIES * stop):
-            found.append((rows, slice(start, stop), slice(0, stop)))
-    return found
+    ends = [(start, min(start + QUERIES, positions)) for start in range(0, positions, QUERIES)]
+    return [
+        (rows, slice(start, stop), slice(0, stop))
+        for start, stop in ends
+        for rows in blocks(groups, QUERIES * stop)
+    ]
 
 
 def blocks(length: int, width: int) -> list[slice]:

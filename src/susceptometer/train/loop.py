@@ -1,8 +1,9 @@
-"""The one training loop: any unreduced loss, weights per example or token, several models at once, resumable.
+"""The one training loop: any unreduced loss, weights per example or token, several models at once,
+resumable.
 
-Everything the next step needs is in three things: the weights, the optimiser's moments and the step number. Data and
-randomness are functions of the step (``source(step)``), so a run that was killed at any moment and started again gives
-bit for bit the weights of a run that was not.
+Everything the next step needs is in three things: the weights, the optimiser's moments and the step
+number. Data and randomness are functions of the step (``source(step)``), so a run that was killed
+at any moment and started again gives bit for bit the weights of a run that was not.
 """
 
 import json

@@ -9,8 +9,9 @@ from susceptometer.errors import DataError
 def weighted_mean(losses: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean over rows and events of ``weights * losses``, one value for each model.
 
-    The sum is divided by the number of entries, never by the sum of the weights: a weight of 2 doubles the pull of an
-    example, whatever the others weigh. Weights of mean one (`mean_one`) keep the scale of the learning rate.
+    The sum is divided by the number of entries, never by the sum of the weights: a weight of 2
+    doubles the pull of an example, whatever the others weigh. Weights of mean one (`mean_one`) keep
+    the scale of the learning rate.
 
     Shapes:
         losses     models rows *event
