@@ -121,15 +121,25 @@ def report(params: Params, config: TransformerConfig, text: Tensor) -> dict[str,
 @torch.no_grad()
 def repeat_report(params: Params, config: TransformerConfig) -> dict[str, object]:
     """The part of `report` that needs no text: everything measured on repeated random tokens."""
+    names = "prefix_matching", "previous_token", "repeat_losses"
+    found = zip(names, repeat_scores(params, config), strict=True)
+    return {name: rounded(value) for name, value in found}
+
+
+@torch.no_grad()
+def repeat_scores(params: Params, config: TransformerConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """Prefix-matching and previous-token scores ``[layers, heads]``, losses of both copies ``[2]``.
+
+    All on `PROBE_ROWS` rows of random tokens in a block that fills the context twice.
+    """
     block = (config.context - 2) // 2
     tokens = scores.repeated_tokens(config.vocabulary, rows=PROBE_ROWS, block=block, seed=1)
     patterns = attention_patterns(params, tokens, config)
-    found = {
-        "repeat_losses": scores.repeat_losses(loss(params, {"tokens": tokens}, config), block),
-        "prefix_matching": scores.prefix_matching_score(patterns, block),
-        "previous_token": scores.previous_token_score(patterns),
-    }
-    return {name: rounded(value) for name, value in found.items()}
+    return (
+        scores.prefix_matching_score(patterns, block),
+        scores.previous_token_score(patterns),
+        scores.repeat_losses(loss(params, {"tokens": tokens}, config), block),
+    )
 
 
 def rounded(values: Tensor) -> list:

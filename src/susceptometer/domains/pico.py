@@ -6,7 +6,6 @@ susceptometer.domains.pico train`` makes them again.
 """
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Mapping
@@ -17,7 +16,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from susceptometer.domains.corpus import ENVIRONMENT, RepeatMix
-from susceptometer.domains.making import Making, export, make, repeat_report
+from susceptometer.domains.making import Making, export, make, repeat_scores
+from susceptometer.domains.scores import summary
 from susceptometer.domains.tokenizer import load_tokenizer
 from susceptometer.domains.transformer import TransformerConfig, shapes
 from susceptometer.errors import DataError, SubjectError
@@ -44,13 +44,13 @@ MAKINGS = {
         config=pico_config(),
         training=Training(60_000, 3e-3, warm_up=200, cool_down=10_000, optimizer=OPTIMIZER),
         batch_rows=16,
-        mix=RepeatMix(share=0.4, shortest=16, longest=96),
+        mix=RepeatMix(share=0.5, shortest=8, longest=64, copies=3),
     ),
     "pico-mini": Making(
         config=pico_mini_config(),
         training=Training(16_000, 5e-3, warm_up=200, cool_down=3_000, optimizer=OPTIMIZER),
         batch_rows=32,
-        mix=RepeatMix(share=0.5, shortest=12, longest=40),
+        mix=RepeatMix(share=0.5, shortest=6, longest=24, copies=3),
     ),
 }
 """How each bundled model was made, by name."""
@@ -164,17 +164,27 @@ def train_command(given: argparse.Namespace) -> None:
     export(into, seeds, last, {seed: into / file_name(seed, last) for seed in seeds})
 
 
-def scores_command(given: argparse.Namespace) -> None:
-    """One JSON line of scores on repeated random tokens for each stored checkpoint."""
-    for seed, steps in available(given.name).items():
+def scores_table(name: str) -> list[dict[str, float | str]]:
+    """Scores of every stored checkpoint on repeated random tokens, as the model card gives them."""
+    config = making_of(name).config
+    rows: list[dict[str, float | str]] = []
+    for seed, steps in available(name).items():
         for step in steps:
-            params = load_weights(given.name, seed=seed, step=step)
-            found = {
-                "seed": seed,
-                "step": step,
-                **repeat_report(params, making_of(given.name).config),
-            }
-            sys.stdout.write(json.dumps(found) + "\n")
+            found = repeat_scores(load_weights(name, seed=seed, step=step), config)
+            rows.append({"seed": seed, "step": step} | summary(*found))
+    return rows
+
+
+def markdown(rows: list[dict[str, float | str]]) -> str:
+    """A table of rows that share their keys."""
+    lines = [list(rows[0]), ["---"] * len(rows[0])]
+    lines += [[f"{v:.4f}" if isinstance(v, float) else str(v) for v in r.values()] for r in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def scores_command(given: argparse.Namespace) -> None:
+    """The table of scores of the model card."""
+    sys.stdout.write(markdown(scores_table(given.name)))
 
 
 def main() -> None:

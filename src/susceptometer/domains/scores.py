@@ -70,6 +70,31 @@ def in_context_score(losses: Tensor, early: int, late: int) -> Tensor:
     return near[1] - near[0]
 
 
+def summary(
+    prefix_matching: Tensor, previous_token: Tensor, repeat: Tensor
+) -> dict[str, float | str]:
+    """The few numbers that say whether induction is there, from head scores ``[layers, heads]``.
+
+    ``repeat`` is the answer of `repeat_losses`, nats. ``ratio`` is the second strongest
+    prefix-matching head behind layer 0 over the median of all heads: at least two heads are at
+    least that strong.
+    """
+    heads = prefix_matching.shape[1]
+    order = prefix_matching[1:].flatten().argsort(descending=True)[:2] + heads
+    first, second = prefix_matching.flatten()[order].tolist()
+    before = int(previous_token[0].argmax())
+    median = prefix_matching.median().item()
+    return {
+        "first copy": repeat[0].item(),
+        "second copy": repeat[1].item(),
+        "previous token": f"0:{before} {previous_token[0, before]:.3f}",
+        "strongest": f"{order[0] // heads}:{order[0] % heads} {first:.4f}",
+        "second": f"{order[1] // heads}:{order[1] % heads} {second:.4f}",
+        "median": median,
+        "ratio": second / median,
+    }
+
+
 def induction_heads(scores: Tensor, ratio: float = 4.0) -> list[tuple[int, int]]:
     """(layer, head) of every head whose prefix-matching score is at least ``ratio`` times the
     median head's.
