@@ -158,6 +158,13 @@ def test_sum_density_equal_rates_is_gamma() -> None:
     assert np.allclose(values / values[0], expected / expected[0], rtol=1e-12)
 
 
+def test_box_values_at_three_temperatures() -> None:
+    printed = {(1, 1): (0.348, 0.387, 0.411), (2, 2): (0.137, 0.160, 0.176)}
+    for powers, values in printed.items():
+        found = [Crossing(powers).box_llc(t) for t in (1e2, 1e3, 1e4)]
+        assert np.allclose(found, values, atol=5.01e-4, rtol=0)
+
+
 def test_textbook_lambda_is_not_the_answer() -> None:
     """At practical temperatures the exact value of x² y² is far below lambda = 1/2."""
     assert 0.36 < Crossing((1, 1)).box_llc(500.0) < 0.38

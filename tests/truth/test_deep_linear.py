@@ -127,6 +127,15 @@ def test_random_networks_follow_their_ranges() -> None:
     assert systems[0] == deep_linear.random_network(0, depth=(2, 5), width=(5, 9))
 
 
+def test_a_single_layer_is_a_network_too() -> None:
+    """Linear regression: K = ½ |W - W*|², a regular minimum with lambda = d/2."""
+    system = deep_linear.LinearNetwork((3, 2), 1)
+    moved = _moved(system, 3)
+    assert torch.allclose(system.gradient(moved)["layer1"], moved["layer1"] - system.teacher)
+    with pytest.raises(RecipeError, match="not a linear network"):
+        deep_linear.LinearNetwork((3,), 1)
+
+
 def test_refusals() -> None:
     with pytest.raises(RecipeError, match="not a deep linear network"):
         deep_linear.llc((3, 4), 1)

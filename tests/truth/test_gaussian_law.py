@@ -262,6 +262,10 @@ def test_random_system_is_what_it_says() -> None:
     system = gaussian.random_quadratic(5, sizes=(4, 2), tokens=12, spread=0.5, equal_curvature=True)
     spectrum = np.linalg.eigvalsh(system.base.hessian)
     assert 0.05 <= spectrum[0] <= spectrum[-1] <= 4
+    scattered = gaussian.random_quadratic(5, sizes=(4, 2), tokens=12, spread=0.5)
+    assert np.allclose(np.linalg.eigvalsh(scattered.base.hessian), spectrum, rtol=1e-10)
+    assert np.allclose(scattered.tokens.hessian, np.swapaxes(scattered.tokens.hessian, 1, 2))
+    assert np.abs(scattered.perturbations.hessian).max() > 0.1
     assert np.abs(system.perturbations.hessian).max() < 1e-14
     assert np.abs(system.perturbations.slope).max() > 0.1
     again = gaussian.random_quadratic(5, sizes=(4, 2), tokens=12, spread=0.5, equal_curvature=True)

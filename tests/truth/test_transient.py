@@ -67,7 +67,7 @@ def test_valley_with_noise_agrees_with_lyapunov() -> None:
     assert np.allclose(np.diag(chain.law().covariance), run.variances, rtol=1e-12)
 
 
-def test_style_page_numbers() -> None:
+def test_four_curvatures() -> None:
     run = transient.ValleyRun(
         curvatures=np.array([0.5, 1, 2, 5]), n_beta=30.0, gamma=10.0, step_size=2e-3
     )

@@ -3,6 +3,7 @@
 Modules are imported by path, for example ``from susceptometer.testbed import gaussian``:
 
 - ``quadrature``  one- and two-dimensional grids on which exact means are sums
+- ``form``        quadratic functions, normal laws and their joint moments
 - ``gaussian``    quadratic losses: posterior, learning coefficient, susceptibility, influence
 - ``minibatch``   random quadratic systems and the noise of their mini-batch gradients
 - ``lyapunov``    the exact law of every linear sampler at a finite step
@@ -15,6 +16,7 @@ Modules are imported by path, for example ``from susceptometer.testbed import ga
 - ``mixture``     Gaussian mixtures that collapse onto one component
 - ``logistic``    two weights of a logistic model
 
-Every system has ``center`` (w*, a dict of tensors) and ``loss(params, batch) -> [rows, *event]``
-(unreduced, deterministic, differentiable, fit for ``torch.func.vmap``), so any sampler runs on it.
+Every system has ``center`` (w*, a dict of tensors), ``data`` (the rows whose mean loss is L) and
+``loss(params, batch) -> [rows, *event]`` (unreduced, deterministic, differentiable, fit for
+``torch.func.vmap``): the fields of a subject, so any sampler runs on it.
 """
