@@ -11,7 +11,7 @@ SHORT_FORMS = (
     (rf"({FIELD}):kv({FIELD})", r"blocks.\1.attn.kv.\2"),
     (rf"({FIELD}):([qkvo])", r"blocks.\1.attn.\2"),
     (rf"({FIELD}):mlp:n({FIELD})", r"blocks.\1.mlp.neuron.\2"),
-    (rf"({FIELD}):([a-z_]\w*)", r"blocks.\1.\2"),
+    (rf"({FIELD}):([a-z_][\w.*]*)", r"blocks.\1.\2"),
     (rf"L({FIELD})", r"blocks.\1"),
     (r"heads", "blocks.*.attn.head.*"),
     (r"mlps", "blocks.*.mlp"),
