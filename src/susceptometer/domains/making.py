@@ -26,7 +26,7 @@ from susceptometer.types import Params
 
 LOG = logging.getLogger(__name__)
 
-PROBE_ROWS = 32
+PROBE_ROWS = 16
 """Rows of repeated random tokens in one evaluation."""
 
 TEXT_ROWS = 256
