@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from susceptometer.posterior.local import LocalPosterior, Minibatch
+from susceptometer.posterior.local import LocalPosterior
+from susceptometer.posterior.stages import Minibatch
 from susceptometer.rng import stream
 from susceptometer.types import rows_of
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from susceptometer.errors import RecipeError
 from susceptometer.posterior.component import Component
 from susceptometer.posterior.plain import plain_stages
-from susceptometer.posterior.stages import Stages
+from susceptometer.posterior.stages import Minibatch, SlopedStages, Stages
 from susceptometer.posterior.subject import Subject
 from susceptometer.types import Batch, Carry, rows_of, take
 
@@ -23,34 +23,30 @@ PASS_EVENTS = 8192
 class Slope(NamedTuple):
     """Gradient of U in its two parts, for every chain.
 
-    potential: U estimated on the batch, ``[chains]``.
-    likelihood: n_beta (grad L_m + tilt), ``[chains, d]``.
+    value: n_beta L_m (+ tilt) on the batch, ``[chains]``.
+    likelihood: Its gradient, ``[chains, d]``; the caller may overwrite it.
     pull: gamma (w - w*), ``[chains, d]``.
     n_beta: The factor inside ``likelihood``.
+    gamma: The factor inside ``pull``.
     """
 
-    potential: Tensor
+    value: Tensor
     likelihood: Tensor
     pull: Tensor
     n_beta: float
+    gamma: float
 
     @property
     def total(self) -> Tensor:
         """grad U ``[chains, d]``."""
         return self.likelihood + self.pull
 
-
-class Minibatch(NamedTuple):
-    """Rows of the data each chain sees in one step, and their weights in the potential.
-
-    rows: Unique data rows used, int64 ``[unique]``; None for the whole data in order.
-    index: Positions into ``rows`` of each chain, ``[chains, m]``; None: every chain sees all of them.
-    weights: Weight of each seen row's mean loss in U, ``[chains, m]`` (n_beta/m on the drift's rows).
-    """
-
-    rows: Tensor | None
-    index: Tensor | None
-    weights: Tensor
+    @property
+    def potential(self) -> Tensor:
+        """U on the batch, ``[chains]``."""
+        if self.gamma == 0:
+            return self.value
+        return self.value + self.pull.square().sum(-1) / (2 * self.gamma)
 
 
 @dataclass(frozen=True)
@@ -105,19 +101,20 @@ class LocalPosterior:
             weights: ``[chains, d]``.
             batch: Which data rows each chain sees and with which weight.
         """
-        displacement = weights - self.center
-        pull = self.gamma * displacement
-        local = 0.5 * (pull * displacement).sum(-1)
+        pull = (weights - self.center).mul_(self.gamma)
         if self.n_beta == 0 and not batch.weights.any():
-            return Slope(local, torch.zeros_like(weights), pull, self.n_beta)
+            zero = torch.zeros_like(pull)
+            return Slope(zero[:, 0], zero, pull, self.n_beta, self.gamma)
         carry = self.data_carry(batch.rows)
         value, grad = self.weighted_gradient(weights, carry, batch)
-        return Slope(value + local, grad, pull, self.n_beta)
+        return Slope(value, grad, pull, self.n_beta, self.gamma)
 
     def weighted_gradient(
         self, weights: Tensor, carry: Carry, batch: Minibatch
     ) -> tuple[Tensor, Tensor]:
         """Sum over rows of weight x mean row loss, ``[chains]``, and its gradient ``[chains, d]``."""
+        if self._once("sloped", lambda: isinstance(self.stages, SlopedStages)):
+            return self.stages.weighted_gradient(self.component, weights, carry, batch)
         values, grads, start = [], [], 0
         for w, index, size in self._blocks(weights, carry, batch.index):
             leaf = w.detach().requires_grad_(True)

@@ -1,6 +1,6 @@
 """The seam of the structure-aware engine: a frozen prefix once per row, the rest with chains folded."""
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -45,3 +45,37 @@ class Stages(Protocol):
             Unreduced losses ``[chains, m, *event]``, differentiable in ``weights``.
         """
         ...
+
+
+@runtime_checkable
+class SlopedStages(Stages, Protocol):
+    """Stages that know their gradient in closed form (toy potentials, exact worlds)."""
+
+    def weighted_gradient(
+        self, component: Component, weights: Tensor, carry: Carry, batch: "Minibatch"
+    ) -> tuple[Tensor, Tensor]:
+        """Value and gradient of the weighted sum of row losses, all chains at once.
+
+        Args:
+            component: The component that moves.
+            weights: ``[chains, d]``.
+            carry: Result of ``prefix``.
+            batch: Rows of each chain and their weights.
+
+        Returns:
+            Sum over rows of weight x mean loss ``[chains]`` and its gradient ``[chains, d]``.
+        """
+        ...
+
+
+class Minibatch(NamedTuple):
+    """Rows of the data each chain sees in one step, and their weights in the potential.
+
+    rows: Unique data rows used, int64 ``[unique]``; None for the whole data in order.
+    index: Positions into ``rows`` of each chain, ``[chains, m]``; None: every chain sees all of them.
+    weights: Weight of each seen row's mean loss in U, ``[chains, m]`` (n_beta/m on the drift's rows).
+    """
+
+    rows: Tensor | None
+    index: Tensor | None
+    weights: Tensor

@@ -24,9 +24,8 @@ class Noise(Protocol):
 
 
 class Info(NamedTuple):
-    """What only an observer needs of a step, ``[chains]`` each: U before the step, acceptance (0 or 1)."""
+    """What only an observer needs of a step: acceptance (0 or 1) ``[chains]`` where there is any."""
 
-    potential: Tensor
     accepted: Tensor | None = None
 
 

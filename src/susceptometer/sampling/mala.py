@@ -49,7 +49,7 @@ class MALA:
         accepted = noise.uniform().log() < log_ratio
         kept = _choose(accepted, there, here)
         position = torch.where(accepted[:, None], ahead, state.position)
-        return MALAState(position, kept), Info(here.potential, accepted.to(position.dtype))
+        return MALAState(position, kept), Info(accepted.to(position.dtype))
 
     def _mean(self, position: Tensor, slope: Slope) -> Tensor:
         return position - self.step_size / 2 * slope.total
@@ -62,8 +62,9 @@ class MALA:
 def _choose(accepted: Tensor, yes: Slope, no: Slope) -> Slope:
     wide = accepted[:, None]
     return Slope(
-        torch.where(accepted, yes.potential, no.potential),
+        torch.where(accepted, yes.value, no.value),
         torch.where(wide, yes.likelihood, no.likelihood),
         torch.where(wide, yes.pull, no.pull),
         yes.n_beta,
+        yes.gamma,
     )

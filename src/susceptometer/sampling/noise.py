@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from susceptometer.posterior.local import LocalPosterior, Minibatch
+from susceptometer.posterior.local import LocalPosterior
+from susceptometer.posterior.stages import Minibatch
 from susceptometer.rng import stream
 from susceptometer.sampling.coupling import Coupling
 from susceptometer.sampling.recipe import Recipe
@@ -35,18 +36,20 @@ class GroupNoise:
         self._signs = coupling.noise_signs().to(center)
         self._members, self._center = coupling.members, center
         self._block = max(1, BLOCK_NUMBERS // len(center))
-        self._ahead, self._next = torch.empty(0), self._block
+        self._ahead: list[Tensor] = []
+        self._next = self._block
 
     def normal(self) -> Tensor:
         """Standard normals ``[groups * members, d]``."""
         if self._next == self._block:
             shape, dtype = (self._block, len(self._center)), self._center.dtype
             each = [torch.randn(shape, generator=g, dtype=dtype) for g in self._normals]
-            self._ahead = torch.stack(each, 1).to(self._center.device)
+            plain = torch.stack(each, 1).to(self._center.device)
+            mirrored = plain[:, :, None] * self._signs[:, None]
+            self._ahead = list(mirrored.flatten(1, 2))
             self._next = 0
-        fresh = self._ahead[self._next]
         self._next += 1
-        return (fresh[:, None] * self._signs[:, None]).reshape(-1, len(self._center))
+        return self._ahead[self._next - 1]
 
     def uniform(self) -> Tensor:
         """Uniforms ``[groups * members]``, the same for the members of a group."""
@@ -77,6 +80,7 @@ class GroupBatches:
         names = ("data", posterior.component.name)
         self._orders = [stream(seed, *names, group) for group in groups]
         self._arms = recipe.coupling.arm_signs().repeat(len(groups)).to(posterior.center)
+        self._fixed: dict[float, Minibatch] = {}
         self._centered = recipe.centered and self._rows is not None
 
     def next(self, tilt: float) -> tuple[Minibatch, Tensor | None]:
@@ -94,8 +98,10 @@ class GroupBatches:
         return torch.stack(picks)
 
     def _full(self, tilt: float) -> Minibatch:
-        per_chain = (self._posterior.n_beta + tilt * self._arms) / self._count
-        return Minibatch(None, None, per_chain[:, None].expand(-1, self._count))
+        if tilt not in self._fixed:
+            per_chain = (self._posterior.n_beta + tilt * self._arms) / self._count
+            self._fixed[tilt] = Minibatch(None, None, per_chain[:, None].expand(-1, self._count))
+        return self._fixed[tilt]
 
     def _split(self, rows: Tensor, base: int, tilt: float) -> Minibatch:
         groups, seen = rows.shape

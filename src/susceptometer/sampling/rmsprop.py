@@ -76,7 +76,7 @@ class RMSpropSGLD:
         if self.divergence and not frozen:
             drift = drift + self._divergence(state, here, slope, noise.normal().sign())
         moved = state.position + drift + scale.sqrt() * noise.normal()
-        return RMSpropState(moved, second, state.taken + 1), Info(here.potential)
+        return RMSpropState(moved, second, state.taken + 1), Info()
 
     def _updated(self, second: Tensor, here: Slope) -> Tensor:
         gradient = here.likelihood / here.n_beta if here.n_beta else torch.zeros_like(second)

@@ -17,6 +17,9 @@ from susceptometer.sampling.recipe import Recipe
 OK, NON_FINITE, ESCAPED = 0, 1, 2
 """Status of a group: healthy; a weight or loss is not finite; far outside the pull's reach."""
 
+HEALTH_EVERY = 16
+"""Steps between looks at the chains' health; a failure is dated to the look that found it."""
+
 ESCAPE_FACTOR = 100.0
 """A chain has escaped when |w - w*|^2 exceeds this times d/gamma."""
 
@@ -87,7 +90,10 @@ def run_cell(
     for step in range(schedule.steps):
         tilt = recipe.coupling.tilt(recipe.n_beta) if step >= recipe.sampler.warm_up else 0.0
         state, _ = recipe.sampler.step(state, slope_fn(posterior, batches, tilt), noise)
-        note_step(book, state.position - posterior.center, step, recipe)
+        if recipe.coupling.responds:
+            note_separation(book, state.position, step)
+        if step % HEALTH_EVERY == HEALTH_EVERY - 1 or step == schedule.steps - 1:
+            note_health(book, state.position - posterior.center, step, recipe)
         taken = step + 1 - schedule.burn_in
         if taken > 0 and taken % schedule.thin == 0:
             note_draw(book, posterior, state.position, taken // schedule.thin - 1, keep)
@@ -128,12 +134,15 @@ def open_book(posterior: LocalPosterior, recipe: Recipe, groups: int) -> Book:
     )
 
 
-def note_step(book: Book, displacement: Tensor, step: int, recipe: Recipe) -> None:
-    """Record separation of the arms and the health of every group after a step."""
+def note_separation(book: Book, position: Tensor, step: int) -> None:
+    """Record the distance between the two arms of every pair after a step."""
+    arms = position.unflatten(0, (*book.separation.shape[:2], 2))
+    book.separation[:, :, step] = (arms[:, :, 0] - arms[:, :, 1]).norm(dim=-1)
+
+
+def note_health(book: Book, displacement: Tensor, step: int, recipe: Recipe) -> None:
+    """Record which groups have become non-finite or left the reach of the pull by this step."""
     groups = len(book.status)
-    if recipe.coupling.responds:
-        arms = displacement.reshape(groups, recipe.coupling.signs, 2, -1)
-        book.separation[:, :, step] = (arms[:, :, 0] - arms[:, :, 1]).norm(dim=-1)
     size = displacement.square().sum(-1).reshape(groups, -1).amax(-1)
     finite = torch.isfinite(size).cpu().numpy()
     reach = ESCAPE_FACTOR * displacement.shape[-1] / recipe.gamma if recipe.gamma else torch.inf
@@ -151,8 +160,6 @@ def note_draw(
     book.moments.update(position, draw)
     book.distance2[:, draw] = displacement.square().sum(-1)
     book.sum_v += displacement.sum(0)
-    lost = ~torch.isfinite(book.moments.loss[:, :, draw]).all(-1).cpu().numpy()
-    book.status[lost & (book.status == OK)] = NON_FINITE
     if keep.weights:
         book.kept.setdefault("weights", []).append(position.float().cpu())
     if keep.tokens:
@@ -164,6 +171,8 @@ def cell_dataset(book: Book, recipe: Recipe, groups: Sequence[int]) -> xr.Datase
     """The records as named arrays."""
     shape = (len(groups), recipe.coupling.members)
     moments = book.moments
+    lost = ~torch.isfinite(moments.loss).flatten(1).all(1).numpy()
+    book.status[lost & (book.status == OK)] = NON_FINITE
     data = {
         "loss": (("group", "member", "draw"), moments.loss.numpy()),
         "distance2": (("group", "member", "draw"), book.distance2.reshape(*shape, -1).numpy()),

@@ -52,4 +52,4 @@ class SGHMC:
         here = slope(state.position)
         kick = (2 * self.alpha * self.step_size) ** 0.5 * noise.normal()
         momentum = (1 - self.alpha) * state.momentum - self.step_size * here.total + kick
-        return SGHMCState(state.position + momentum, momentum), Info(here.potential)
+        return SGHMCState(state.position + momentum, momentum), Info()

@@ -40,7 +40,7 @@ class SGLD:
         here = slope(state.position)
         moved = state.position.add(here.likelihood.add_(here.pull), alpha=-self.step_size / 2)
         moved.add_(noise.normal(), alpha=self.step_size**0.5)
-        return SGLDState(moved), Info(here.potential)
+        return SGLDState(moved), Info()
 
 
 class LeimkuhlerMatthewsState(NamedTuple):
@@ -79,4 +79,4 @@ class LeimkuhlerMatthews:
         here, fresh = slope(state.position), noise.normal()
         moved = state.position.add(here.likelihood.add_(here.pull), alpha=-self.step_size / 2)
         moved.add_(state.previous.add(fresh), alpha=self.step_size**0.5 / 2)
-        return LeimkuhlerMatthewsState(moved, fresh), Info(here.potential)
+        return LeimkuhlerMatthewsState(moved, fresh), Info()

@@ -48,7 +48,7 @@ class SGNHT:
         kick = (2 * self.diffusion * s) ** 0.5 * noise.normal()
         momentum = friction * state.momentum - s * here.total + kick
         heat = state.thermostat + s * (momentum.square().mean(-1) - 1)
-        return SGNHTState(state.position + s * momentum, momentum, heat), Info(here.potential)
+        return SGNHTState(state.position + s * momentum, momentum, heat), Info()
 
 
 def kinetic_temperature(state: SGNHTState) -> Tensor:
