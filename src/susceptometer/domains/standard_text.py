@@ -20,6 +20,9 @@ SHORTEST = 400
 SOURCE_FILES = 150
 """Source files read, spread evenly over the sorted list of the standard library."""
 
+LEFT_OUT = ("test", "site-packages", "lib2to3", "_sysconfigdata", "config-")
+"""Beginnings of top-level names that are not read: tests, other packages, records of the build."""
+
 MAXIMUM = 60_000
 """Characters kept of one document."""
 
@@ -28,9 +31,8 @@ MAXIMUM = 60_000
 def standard_documents() -> dict[str, tuple[str, ...]]:
     """The documents by domain: ``code``, ``docstrings``, ``help``, ``licence``.
 
-    ``code`` is source with its docstrings taken out as little as possible (whole files);
-    ``docstrings`` is their prose; ``help`` is the language reference behind ``help()``; ``licence``
-    is legal text. Cost: about a second, once.
+    ``code`` is whole source files, ``docstrings`` the prose in them, ``help`` the language
+    reference behind ``help()``, ``licence`` legal text. Cost: about a second, once.
     """
     sources = [text for text in map(readable, source_files()) if text]
     found = {
@@ -59,7 +61,7 @@ def source_files() -> list[Path]:
     """
     folder = library()
     every = sorted([*folder.glob("*.py"), *folder.glob("[a-z]*/*.py")])
-    plain = [p for p in every if not {"test", "site-packages", "lib2to3"} & set(p.parts)]
+    plain = [path for path in every if not path.relative_to(folder).parts[0].startswith(LEFT_OUT)]
     return plain[:: max(1, len(plain) // SOURCE_FILES)]
 
 
