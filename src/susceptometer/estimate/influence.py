@@ -1,0 +1,107 @@
+"""Bayesian influence: how the loss of one example answers more of another, in blocks of bounded memory."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+
+from susceptometer.errors import RunError
+from susceptometer.estimate.estimate import Estimate, healthy_groups, jackknife
+from susceptometer.sampling.reading import Reading
+
+
+def influence(
+    reading: Reading, component: str, *, sources: np.ndarray, targets: np.ndarray, per_row: bool = False
+) -> Estimate:
+    r"""BIF(i, j) = -Cov[l_i, l_j] under a component's posterior, with jackknife errors (kreer2025).
+
+    Negative: lowering the loss of source i (training more on it) lowers the loss of target j. The response of
+    j to up-weighting i by dh in the mean loss is n_beta BIF dh. One product per block of sources x targets; the
+    block that would exceed memory is the caller's to cut (``influence_blocks``).
+
+    Args:
+        reading: Read with ``Keep(tokens=True)``.
+        component: Whose posterior.
+        sources: Token numbers ``[s]`` (or row numbers with ``per_row``).
+        targets: Token numbers ``[t]`` (or row numbers).
+        per_row: Average the losses of each row's tokens first; one example is then one row of a probe.
+
+    Shapes:
+        returns     source target, nats^2 (value, error, correlation)
+
+    Raises:
+        RunError: Token losses were not kept.
+        ChainError: A chain failed.
+    """
+    cell = healthy_groups(reading.cell(component), component)
+    if "kept_tokens" not in cell:
+        raise RunError(
+            "token losses were not kept", where=f"reading of {reading.subject}, {component}",
+            why="influence needs the loss of every example at every draw",
+            do="read with keep=Keep(tokens=True)",
+        )
+    left, right = (_losses(reading, cell, part, per_row=per_row) for part in (sources, targets))
+    value, error = _covariance(left, right)
+    scale = np.outer(left.std((0, 1)), right.std((0, 1)))
+    data = xr.Dataset(
+        {
+            "value": (("source", "target"), value),
+            "error": (("source", "target"), error),
+            "correlation": (("source", "target"), -value / np.maximum(scale, 1e-300)),
+        },
+        {"source": np.asarray(sources), "target": np.asarray(targets)},
+    )
+    return Estimate("influence", data, len(left), "nats^2")
+
+
+def influence_blocks(
+    reading: Reading, component: str, *, sources: np.ndarray, targets: np.ndarray, block: int = 512
+) -> Iterator[Estimate]:
+    """The same in tiles of at most ``block x block`` tokens: memory (groups + 3) x block^2 x 8 bytes.
+
+    Yields tiles row by row; concatenate by their coordinates.
+    """
+    for start in range(0, len(sources), block):
+        for other in range(0, len(targets), block):
+            yield influence(
+                reading, component,
+                sources=sources[start : start + block], targets=targets[other : other + block],
+            )
+
+
+def _losses(reading: Reading, cell: xr.Dataset, which: np.ndarray, *, per_row: bool) -> np.ndarray:
+    """Loss rises ``[groups, draws (all members), which]`` float64."""
+    kept = cell["kept_tokens"]
+    if per_row:
+        number = _row_numbers(reading)
+        picked = [kept.values[..., number == row].mean(-1) for row in which]
+        chosen = np.stack(picked, -1)
+    else:
+        chosen = kept.values[..., np.asarray(which)]
+    return chosen.reshape(len(chosen), -1, chosen.shape[-1]).astype(np.float64)
+
+
+def _row_numbers(reading: Reading) -> np.ndarray:
+    """Number of the row each token belongs to, counted over all probes, ``[tokens]``."""
+    change = np.diff(reading.tokens["position"].values, prepend=1 << 30) <= 0
+    return np.cumsum(change) - 1
+
+
+def _covariance(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pooled -Cov and jackknife error over groups, ``[s, t]``."""
+    groups, count = left.shape[:2]
+    products = np.einsum("gns,gnt->gst", left, right)
+    sums, others = left.sum(1), right.sum(1)
+
+    def minus_cov(product: np.ndarray, a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
+        return -(product / n - np.outer(a / n, b / n))
+
+    total = (products.sum(0), sums.sum(0), others.sum(0))
+    pooled = minus_cov(*total, groups * count)
+    left_out = np.stack(
+        [
+            minus_cov(total[0] - products[i], total[1] - sums[i], total[2] - others[i], (groups - 1) * count)
+            for i in range(groups)
+        ]
+    )
+    return jackknife(pooled, left_out)
