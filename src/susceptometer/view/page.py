@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from susceptometer.errors import DataError
 from susceptometer.view.template import filled_template
@@ -180,11 +181,18 @@ def payload(data: PageData) -> dict[str, object]:
         "tokens": _token_payload(data.tokens),
         "patterns": _pattern_payload(data.patterns),
         "diagnostics": [vars(row) for row in data.diagnostics],
+        "chance": _chance(data.diagnostics),
         "traces": None if data.traces is None else np.asarray(data.traces),
         "recipe": dict(data.recipe),
         "provenance": dict(data.provenance),
         "command": data.command,
     }
+
+
+def _chance(rows: tuple[Diagnostic, ...]) -> float:
+    """Share of values beyond two of their own errors where nothing answers: Student's t over groups."""
+    groups = min((row.groups for row in rows), default=2)
+    return float(2 * stats.t.sf(2.0, max(1, groups - 1)))
 
 
 def _token_payload(tokens: TokenTable) -> dict[str, object]:

@@ -22,7 +22,7 @@ function drawCard() {
   entry("loss", Number.isFinite(tokens.loss[token]) ? `${fixed(tokens.loss[token], 3)} nats` : "–");
   entry("χ", withError(parts.chi[part][token], error));
   entry("ψ", withError(psi(part, token), error));
-  entry("probe, row, position", `${tokens.probes[tokens.probe[token]]}, ${tokens.row[token]}, ${tokens.position[token]}`);
+  entry("place", `${tokens.probes[tokens.probe[token]]}, row ${tokens.row[token]}, ${tokens.position[token]}`);
   const chips = element("div", "chips");
   patterns.names.forEach((name, k) => patterns.flags[k][token] && chips.append(element("span", "", name)));
   const head = element("div");

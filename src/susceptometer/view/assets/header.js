@@ -31,7 +31,7 @@ function showHeader() {
     fact("Chain groups", whole(worst("groups", Math.min)), `× ${whole(worst("draws", Math.min))} draws`),
     fact("Worst R-hat", fixed(worst("rhat", Math.max), 3), "1 is agreement"),
     fact("Effective draws", whole(worst("ess", Math.min)), "in the weakest part"),
-    fact("Clear tokens", `${Math.round(100 * clear)} %`, "ψ > 2 errors; chance 5 %"),
+    fact("Clear tokens", `${Math.round(100 * clear)} %`, `ψ > 2 errors; chance ${Math.round(100 * payload.chance)} %`),
     fact("Chains", sick ? `${sick} doubtful` : "healthy", sick ? "see the table below" : "in every part", sick > 0),
   );
 }
