@@ -230,12 +230,12 @@ def _notes(
     failed = [row.component for row in rows if row.failed]
     if failed:
         out.append(
-            f"Chains failed in {', '.join(failed)}: numbers there come from the survivors, or are missing."
+            f"Chains failed in {_listed(failed, rows)}: numbers there come from the survivors, or are missing."
         )
     fallen = [n for n, c in zip(reading.components, columns, strict=True) if not c["coupled"]]
     if fallen and reading.recipe.coupling.responds:
         out.append(
-            f"Coupled chains drift apart in {', '.join(fallen)}: χ there is the covariance estimate, "
+            f"Coupled chains drift apart in {_listed(fallen, rows)}: χ there is the covariance estimate, "
             "with larger errors."
         )
     total = reading.tokens.sizes["token"]
@@ -244,6 +244,14 @@ def _notes(
             f"The page shows {shown:,} of {total:,} tokens; the pattern table uses all of them."
         )
     return out
+
+
+def _listed(names: list[str], rows: list[Health], most: int = 6) -> str:
+    """Some names in words: all of them, or a few and how many more."""
+    if len(names) == len(rows) > 1:
+        return "every part"
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _flat(stored: Mapping[str, object], before: str = "") -> dict[str, str]:
