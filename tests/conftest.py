@@ -10,8 +10,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach a model hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
-import shapecheck
 import torch
+
+import shapecheck
 
 torch.set_num_threads(1)
 if os.environ.get("SUSCEPTOMETER_SHAPES") == "check":
