@@ -10,7 +10,7 @@ SEED ?= 0
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test slow shapes check fix bench docs pico clean
+.PHONY: help quickstart test slow shapes check fix bench peer docs pico clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ fix: $(VENV)/.dev ## apply the formatter, safe lint fixes and generated pages
 
 bench: $(VENV)/.dev ## the benchmarks, one table each
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+peer: $(VENV)/.dev ## beside devinterp 2.0.1, installed into build/peer
+	$(BIN)/python benchmarks/peer_devinterp.py --peer-venv build/peer
 
 docs: $(VENV)/.dev ## API pages from docstrings, in build/docs
 	$(BIN)/python docs/glossary.py
