@@ -7,7 +7,8 @@ import sys
 
 from architecture.source import PACKAGE, modules
 
-HEAVY = ("transformers", "matplotlib", "bokeh", "ray", "umap", "pynndescent", "numba", "sklearn")
+# matplotlib is not in the list: arviz-stats, which every estimate needs, brings it.
+HEAVY = ("transformers", "bokeh", "ray", "umap", "pynndescent", "numba", "sklearn")
 
 
 def exported() -> list[str]:
