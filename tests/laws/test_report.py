@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from susceptometer.compute.opened import reading_at
+from susceptometer.compute.options import ReadOptions
+from susceptometer.compute.read import read
 from susceptometer.errors import ChainError, DataError
 from susceptometer.estimate.llc import llc
 from susceptometer.estimate.susceptibility import coupled_column, susceptibility
@@ -117,6 +120,18 @@ def broken(reading, groups):
     cell["status"][list(groups)] = 1
     cell["failed_step"][list(groups)] = 4
     return replace(reading, cells={**reading.cells, "embed": cell})
+
+
+def test_a_stored_run_makes_the_same_page(reading, tmp_path):
+    whole = replace(subject(), meta={"token_strings": STRINGS})
+    options = ReadOptions(progress=False, command="susceptometer read bigram --into run")
+    read(whole, whole.components, recipe=recipe(), seed=0, into=tmp_path / "run", options=options)
+    stored, here = page_data(reading_at(tmp_path / "run")), page_data(reading, strings=STRINGS)
+    assert stored.tokens.text == here.tokens.text
+    np.testing.assert_allclose(stored.chi, here.chi, rtol=1e-4, atol=1e-9)
+    assert stored.command == "susceptometer read bigram --into run"
+    assert {"seed", "torch"} <= set(stored.provenance)
+    assert report(reading_at(tmp_path / "run"), tmp_path / "run" / "report.html").exists()
 
 
 def test_failed_chains_are_named_and_left_out(reading):
