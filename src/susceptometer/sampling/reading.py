@@ -65,6 +65,20 @@ class Reading:
     def __iter__(self) -> Iterator[tuple[str, xr.Dataset]]:
         return ((name, self.cell(name)) for name in self.components)
 
+    def _repr_html_(self) -> str:
+        """Notebook view: the recipe and one row per component."""
+        r, rows = self.recipe, []
+        for name, cell in self.cells.items():
+            failed = int((cell["status"].values != 0).sum())
+            sizes = (cell.sizes["group"], cell.sizes["member"], cell.sizes["draw"], failed)
+            rows.append(f"<tr><td>{name}</td>" + "".join(f"<td>{n}</td>" for n in sizes) + "</tr>")
+        head = "".join(f"<th>{n}</th>" for n in ("component", "groups", "chains each", "draws", "failed"))
+        return (
+            f"<p>reading of <b>{self.subject}</b>: n_beta {r.n_beta:g}, gamma {r.gamma:g}, "
+            f"{type(r.sampler).__name__}, {self.tokens.sizes['token']} tokens</p>"
+            f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+        )
+
 
 def token_table(subject: Subject) -> xr.Dataset:
     """Coordinates of every probe token in reading order, with the loss at w* left to the cells.
