@@ -14,12 +14,18 @@ def undocumented(module: Module) -> list[str]:
     """Public classes, functions and methods of a module that have no docstring."""
     found = [] if ast.get_docstring(module.tree) else [module.place]
     for node in module.tree.body:
-        members = node.body if isinstance(node, ast.ClassDef) and public(node.name) else []
+        members = node.body if isinstance(node, ast.ClassDef) and documents(node) else []
         for item in [node, *members]:
             named = isinstance(item, ast.FunctionDef | ast.ClassDef) and public(item.name)
             if named and not ast.get_docstring(item):
                 found.append(f"{module.place}:{item.lineno} {item.name}")
     return found
+
+
+def documents(node: ast.ClassDef) -> bool:
+    """Whether a class must document its methods: public, and no protocol (whose docstring names them)."""
+    bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+    return public(node.name) and "Protocol" not in bases
 
 
 def docstrings(module: Module) -> list[str]:

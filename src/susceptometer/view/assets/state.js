@@ -62,7 +62,7 @@ function spread(chi) {
   const mean = values.reduce((sum, value) => sum + value, 0) / (values.length || 1);
   const size = values.map((value) => Math.abs(value - mean)).sort((a, b) => a - b);
   const square = size.reduce((sum, value) => sum + value * value, 0) / (size.length || 1);
-  return { mean, sd: Math.sqrt(square), scale: size[Math.floor(size.length * 0.985)] || 1e-30 };
+  return { mean, sd: Math.sqrt(square), scale: size[Math.floor(size.length * 0.95)] || 1e-30 };
 }
 parts.spread = parts.chi.map(spread);
 
