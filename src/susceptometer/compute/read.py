@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from susceptometer.compute.finish import finished
+from susceptometer.compute.cells import Order, missing_work
+from susceptometer.compute.finish import finished, priced
+from susceptometer.compute.forecast import Forecast
 from susceptometer.compute.identity import component_hash, tensors_hash
 from susceptometer.compute.joined import read_probe, write_probes
 from susceptometer.compute.options import ReadOptions
@@ -73,6 +75,20 @@ def read(
     asked = wanting(asked, parts, recipe.schedule.groups, probes)
     subject = replace(subject, probes=probes)
     return finished(path, _begun(path, asked, subject), subject, parts, options=options)
+
+
+def cost(
+    subject: Subject, components: Selection, *, recipe: Recipe, seed: int, options: ReadOptions | None = None
+) -> Forecast:
+    """What `read` into a new folder would cost, from a probe of a few seconds; nothing is stored."""
+    options = options or ReadOptions()
+    parts = chosen_components(subject, components, full=options.full)
+    probes = chosen_probes(subject, options.probes)
+    block = options.block or block_size(recipe.schedule.groups)
+    card = new_card(subject, recipe, seed=seed, block=block, keep=options.keep)
+    card = wanting(card, parts, recipe.schedule.groups, probes)
+    order = Order(Path(), card, replace(subject, probes=probes), parts)
+    return priced(order, missing_work(card, []))[0]
 
 
 def extend(

@@ -1,0 +1,71 @@
+"""The words of the command line: commands, options, their defaults and one line of help each."""
+
+import argparse
+from collections.abc import Mapping
+
+MODEL = "pico, pico-mini, a local Hugging Face folder, or a hub id with @revision"
+SAMPLER_NAMES = ("SGLD", "LeimkuhlerMatthews", "RMSpropSGLD", "SGHMC", "SGNHT")
+
+
+def parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
+    """Every command (name and what it does) with its options."""
+    whole = argparse.ArgumentParser(prog="susceptometer", description="Read the structure of a neural network.")
+    rooms = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parts = {}
+    for name, text in commands.items():
+        parts[name] = rooms.add_parser(name, help=text, description=text)
+        parts[name].add_argument("--json", action="store_true", help="machine-readable output, stable keys")
+    for name in ("components", "calibrate", "read"):
+        parts[name].add_argument("model", help=MODEL, nargs="?" if name == "read" else None)
+        parts[name].add_argument("--step", type=int, default=-1, help="training step of a bundled model")
+        parts[name].add_argument("--data", help="text file or folder, or token rows .npy")
+    for name in ("llc", "chi", "report", "doctor"):
+        parts[name].add_argument("run", help="a run folder")
+    for name in ("llc", "chi"):
+        parts[name].add_argument("--drop-failed", action="store_true", help="look at the healthy groups only")
+    parts["quickstart"].add_argument("--into", default="runs/quickstart", help="folder of run and page")
+    parts["components"].add_argument("pattern", nargs="?", help="names, short names or globs")
+    parts["calibrate"].add_argument("component", help="name of a part, e.g. 0:3")
+    parts["chi"].add_argument("--data", help="new text, evaluated without sampling again")
+    parts["chi"].add_argument("--out", help=".csv or .parquet")
+    parts["report"].add_argument("--out", help="the HTML file; default RUN/report.html")
+    parts["calibrate"].add_argument("--out", help="JSON file for the recipe")
+    parts["doctor"].add_argument("--partial", action="store_true", help="accept an interrupted run")
+    parts["reproduce"].add_argument("name", nargs="?", help="a claim set")
+    _add_settings(parts["calibrate"], groups=8)
+    _add_settings(parts["read"], groups=None)
+    _add_read_options(parts["read"])
+    return whole
+
+
+def _add_settings(part: argparse.ArgumentParser, *, groups: int | None) -> None:
+    part.add_argument("--n-beta", type=float, default=30.0, help="effective inverse temperature, 1/nats")
+    part.add_argument("--gamma", type=float, default=300.0, help="pull to w*; calibrate: 0 takes the least")
+    part.add_argument("--groups", type=int, default=groups, help="independent replicates")
+    part.add_argument("--batch-rows", type=int, default=8, help="data rows per step; 0: all")
+    part.add_argument("--seed", type=int, default=0, help="names all random streams")
+
+
+def _add_read_options(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--into", help="run folder; an unfinished run there goes on")
+    part.add_argument("--extend", metavar="RUN", help="add --groups, --components or --data to a run")
+    part.add_argument("--components", nargs="+", help="names, short names or globs; default: all heads")
+    part.add_argument("--recipe", help="JSON file made by calibrate --out")
+    part.add_argument("--sampler", default="LeimkuhlerMatthews", choices=SAMPLER_NAMES)
+    part.add_argument("--step-size", type=float, default=5e-4, help="weight^2")
+    part.add_argument("--burn-in", type=int, default=40, help="steps never counted")
+    part.add_argument("--draws", type=int, default=100, help="recorded states per chain")
+    part.add_argument("--thin", type=int, default=2, help="steps between draws")
+    part.add_argument("--h", type=float, default=0.1, help="relative response step; 0: no coupled arms")
+    part.add_argument("--full", action="store_true", help="read also all weights together")
+    part.add_argument("--keep-weights", action="store_true", help="store draws, so new text needs no chains")
+    part.add_argument("--target-se", type=float, help="more groups until no error exceeds this")
+    part.add_argument("--budget", type=seconds, help="more groups until this time is used: 90s, 30m, 2h")
+    part.add_argument("--of", default="llc", choices=["llc", "chi"], help="whose error counts")
+    part.add_argument("--dry-run", action="store_true", help="print the forecast only")
+
+
+def seconds(text: str) -> float:
+    """Seconds of ``90``, ``90s``, ``30m`` or ``2h``."""
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
+    return float(text[:-1]) * unit if unit else float(text)
