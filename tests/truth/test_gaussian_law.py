@@ -112,23 +112,16 @@ def test_susceptibility_is_the_slope_under_a_data_shift(random: gaussian.Quadrat
     law = gaussian.posterior(random, n_beta, gamma)
     chi = gaussian.susceptibility(random, law, phi)
     for token in (0, 7):
-        means = []
-        for sign in (1, -1):
+        f, means = random.perturbations[token], []
+        for sign in (h, -h):
             shifted = Form(
-                *(
-                    base + sign * h * f
-                    for base, f in zip(
-                        parts(random.base), parts(random.perturbations[token]), strict=True
-                    )
-                )
+                (random.base.hessian + sign * f.hessian)[None],
+                (random.base.slope + sign * f.slope)[None],
+                np.zeros(1),
             )
-            tilted = gaussian.Quadratic(shifted[None], random.anchor, random.parts)
+            tilted = gaussian.Quadratic(shifted, random.anchor, random.parts)
             means.append(float(phi.mean(gaussian.posterior(tilted, n_beta, gamma))))
         assert np.isclose((means[0] - means[1]) / (2 * h * n_beta), chi[token], rtol=1e-5)
-
-
-def parts(form: Form) -> tuple[np.ndarray, ...]:
-    return form.hessian, form.slope, form.constant
 
 
 def test_form_covariance_by_gauss_hermite(random: gaussian.Quadratic) -> None:
@@ -249,6 +242,16 @@ def test_gradient_through_vmap(random: gaussian.Quadratic) -> None:
     stacked = torch.cat([gradient["block0"], gradient["block1"]], dim=-1).numpy()
     assert np.allclose(stacked[0], random.base.slope, atol=1e-13)
     assert np.allclose(stacked[1], random.base.gradient(np.full(5, 0.1)), atol=1e-13)
+
+
+def test_a_gradient_after_inference_mode() -> None:
+    """The token tables are kept between calls; the first call must not poison later gradients."""
+    system = gaussian.random_quadratic(7, sizes=(2,), tokens=3, spread=0.7)
+    with torch.inference_mode():
+        system.loss(system.center, system.data)
+    params = {name: value.requires_grad_() for name, value in system.center.items()}
+    system.loss(params, system.data).mean().backward()
+    assert np.allclose(params["block0"].grad.numpy(), system.base.slope)
 
 
 def test_float32_loss(random: gaussian.Quadratic) -> None:

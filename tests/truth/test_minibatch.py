@@ -80,6 +80,7 @@ def test_control_variates_leave_the_loss_and_remove_the_noise_at_the_center(
 ) -> None:
     quiet, v = minibatch.control_variate_system(system), np.array([0.2, -0.1, 0.4, 0.3])
     assert np.allclose(quiet.base.gradient(v), system.base.gradient(v), rtol=1e-12)
+    assert np.isclose(float(quiet.loss(quiet.center, quiet.data).mean()), system.base.constant)
     assert np.abs(minibatch.gradient_noise(quiet, 1)).max() < 1e-25
     assert np.abs(minibatch.gradient_noise(quiet, 1, v)).max() > 1e-3
     settings = {"step_size": 2e-2, "rows": 1}

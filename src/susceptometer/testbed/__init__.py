@@ -16,7 +16,7 @@ Modules are imported by path, for example ``from susceptometer.testbed import ga
 - ``mixture``     Gaussian mixtures that collapse onto one component
 - ``logistic``    two weights of a logistic model
 
-Every system has ``center`` (w*, a dict of tensors), ``data`` (the rows whose mean loss is L) and
-``loss(params, batch) -> [rows, *event]`` (unreduced, deterministic, differentiable, fit for
-``torch.func.vmap``): the fields of a subject, so any sampler runs on it.
+Every system that can be sampled has ``center`` (w*, a dict of tensors), ``data`` (the
+rows whose mean loss is L) and ``loss(params, batch) -> [rows, *event]`` (unreduced, deterministic,
+differentiable, fit for ``torch.func.vmap``): the fields of a subject, so any sampler runs on it.
 """

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from susceptometer.errors import RecipeError
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +38,17 @@ class Form:
     def __call__(self, displacement: ArrayLike) -> Array:
         """Value at one displacement [D] -> [*event]."""
         v = np.asarray(displacement, dtype=np.float64)
-        return self.constant + self.slope @ v + 0.5 * (self.hessian @ v) @ v
+        return np.asarray(self.constant + self.slope @ v + 0.5 * (self.hessian @ v) @ v)
 
     def __sub__(self, other: "Form") -> "Form":
         return Form(
-            self.hessian - other.hessian, self.slope - other.slope, self.constant - other.constant
+            self.hessian - other.hessian,
+            self.slope - other.slope,
+            np.asarray(self.constant - other.constant),
         )
 
     def __getitem__(self, index: Any) -> "Form":
-        return Form(self.hessian[index], self.slope[index], self.constant[index])
+        return Form(self.hessian[index], self.slope[index], np.asarray(self.constant[index]))
 
     def gradient(self, displacement: ArrayLike) -> Array:
         """Gradient at one displacement [D] -> [*event, D]."""
@@ -54,7 +56,7 @@ class Form:
 
     def average(self) -> "Form":
         """Mean over the leading event axis."""
-        return Form(self.hessian.mean(0), self.slope.mean(0), self.constant.mean(0))
+        return Form(self.hessian.mean(0), self.slope.mean(0), np.asarray(self.constant.mean(0)))
 
     def restrict(self, index: Sequence[int]) -> "Form":
         """The same function on the slice where only the weights ``index`` move."""
@@ -63,7 +65,8 @@ class Form:
 
     def mean(self, law: Law) -> Array:
         """Expectation, ``f(mu) + ½ tr(A Sigma)`` (Gaussian moments) -> [*event]."""
-        return self(law.mean) + 0.5 * np.einsum("...ij,ji->...", self.hessian, law.covariance)
+        curved = np.einsum("...ij,ji->...", self.hessian, law.covariance)
+        return np.asarray(self(law.mean) + 0.5 * curved)
 
     def covariance(self, other: "Form", law: Law) -> Array:
         """Covariance of every member with every member of ``other`` -> [*event, *other event].

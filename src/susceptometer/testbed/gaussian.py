@@ -103,7 +103,8 @@ def _tables(system: Quadratic, dtype: torch.dtype, device: torch.device) -> tupl
     """Token tables as tensors, kept so that a chain does not copy them at every step."""
     tokens = system.tokens
     arrays = (tokens.hessian, tokens.slope, tokens.constant, system.anchor)
-    return tuple(torch.as_tensor(array, dtype=dtype, device=device) for array in arrays)
+    with torch.inference_mode(False):  # the first caller may be in inference mode, the next not
+        return tuple(torch.tensor(array, dtype=dtype, device=device) for array in arrays)
 
 
 def _checked(component: Sequence[int], size: int) -> list[int]:

@@ -88,7 +88,7 @@ class LinearChain:
             if step > burn_in:
                 total = total + form.mean(self._marginal(law))
             if step == burn_in + draws:
-                return total / draws
+                return np.asarray(total / draws)
         raise AssertionError("states() does not end")
 
     def autocovariance(self, form: Form, lags: int) -> Array:

@@ -42,7 +42,7 @@ def control_variate_system(system: Quadratic) -> Quadratic:
     and what noise is left, ``Var_x[A_x v] / m``, vanishes at w*.
     """
     tokens = system.tokens
-    slopes = np.broadcast_to(system.base.slope, tokens.slope.shape)
+    slopes = np.tile(system.base.slope, (len(tokens.slope), 1))
     return Quadratic(Form(tokens.hessian, slopes, tokens.constant), system.anchor, system.parts)
 
 

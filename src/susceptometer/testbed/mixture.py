@@ -57,7 +57,10 @@ class EqualMixture:
 
 @dataclass(frozen=True)
 class ContaminatedNormal:
-    """(1 - a) N(0, 1) + a N(b, 1) against data from N(0, 1): lambda = 1/2, m = 2 at a = b = 0."""
+    """(1 - a) N(0, 1) + a N(b, 1) against data from N(0, 1): lambda = 1/2, m = 2 at a = b = 0.
+
+    Exact values only: a is confined to [0, 1], which unconstrained chains do not respect.
+    """
 
     def excess(self, share: Array, mean: Array) -> Array:
         """K(a, b) in nats for arrays of shares a in [0, 1] and means b (same shape)."""
