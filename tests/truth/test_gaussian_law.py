@@ -171,6 +171,8 @@ def test_base_mean_of_susceptibility_is_zero(random: gaussian.Quadratic) -> None
     assert abs(within.mean()) < 1e-15
     assert abs(two_run.mean()) < 1e-15
     assert np.ptp(two_run) > 1e-4
+    shift = block.perturbations.mean(block_law) - random.perturbations.mean(law)
+    assert np.allclose(two_run - within, -gaussian.llc(block, block_law, 20.0) / 20.0 * shift)
 
 
 def test_across_blocks(random: gaussian.Quadratic) -> None:

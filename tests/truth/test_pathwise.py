@@ -64,6 +64,17 @@ def test_tangent_closed_form(system: gaussian.Quadratic) -> None:
     )
 
 
+def test_spread_of_the_tangent_from_its_own_batches() -> None:
+    """No curvature: a' = M a - (eps/2) zeta, so Var(a) = (eps²/4) G / (1 - M²)."""
+    flat = gaussian.Quadratic(
+        Form(np.zeros((1, 1, 1)), np.zeros((1, 1)), np.zeros(1)), np.zeros(1), (("w", 1),)
+    )
+    eps, noise = 4e-3, np.array([[0.8]])
+    chain = pathwise.tangent_chain(flat, 20.0, 5.0, step_size=eps, gradient_noise=noise)
+    expected = eps**2 / 4 * 0.8 / (1 - (1 - eps * 5.0 / 2) ** 2)
+    assert np.isclose(chain.law().covariance[1, 1], expected, rtol=1e-10)
+
+
 def test_offset_form_at_zero_n_beta(system: gaussian.Quadratic) -> None:
     """The Gaussian control: +-d around zero; odd in d, so the error is d²."""
     exact = gaussian.susceptibility(system, gaussian.posterior(system, 0.0, 5.0))
