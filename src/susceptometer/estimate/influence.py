@@ -70,7 +70,7 @@ def influence_blocks(
 
 
 def _losses(reading: Reading, cell: xr.Dataset, which: np.ndarray, *, per_row: bool) -> np.ndarray:
-    """Loss rises ``[groups, draws (all members), which]`` float64."""
+    """Loss rises from w* (from the arm's mean if there are arms) ``[groups, draws (all members), which]``."""
     kept = cell["kept_tokens"]
     if per_row:
         number = _row_numbers(reading)
@@ -78,7 +78,11 @@ def _losses(reading: Reading, cell: xr.Dataset, which: np.ndarray, *, per_row: b
         chosen = np.stack(picked, -1)
     else:
         chosen = kept.values[..., np.asarray(which)]
-    return chosen.reshape(len(chosen), -1, chosen.shape[-1]).astype(np.float64)
+    chosen = chosen.astype(np.float64)
+    if reading.recipe.coupling.responds:  # arms at n_beta (1 +- h) have different means: no covariance
+        for arm in (slice(0, None, 2), slice(1, None, 2)):
+            chosen[:, arm] -= chosen[:, arm].mean((0, 1, 2))
+    return chosen.reshape(len(chosen), -1, chosen.shape[-1])
 
 
 def _row_numbers(reading: Reading) -> np.ndarray:

@@ -40,7 +40,7 @@ def susceptibility_covariance(reading: Reading, *, drop_failed: bool = False) ->
 
         chi_w[xy] = -( E_C[g f_xy] - E_C[g] E_C[f_xy] ),   f_xy = l_xy - Lbar
 
-    Pools all chains; errors by delete-one-group jackknife. On SGLD at step eps its law is
+    Pools all chains, each measured from the mean of its own response arm; errors by delete-one-group jackknife. On SGLD at step eps its law is
     -1/2 tr(H S B S) with the widened S (conventions 7.4): biased upwards by about eps p/2 per direction.
 
     Shapes:
@@ -142,29 +142,47 @@ def coupled_column(cell: xr.Dataset, base: slice) -> Columns:
 
 
 def covariance_column(cell: xr.Dataset, base: slice) -> Columns:
-    """Pooled -Cov(g, f) for one component: value and jackknife error, ``[tokens]``."""
+    """-Cov(g, f) within each response arm, pooled, for one component: value and jackknife error, ``[tokens]``."""
     count = cell.sizes["member"] * cell.sizes["draw"]
     sum_g = cell["loss"].sum(("member", "draw")).values
     sum_gg = (cell["loss"] ** 2).sum(("member", "draw")).values
-    sum_l, sum_gl = cell["sum_l"].values, cell["sum_gl"].values
-    del base
+    sums = [sum_g, sum_gg, cell["sum_l"].values, cell["sum_gl"].values, *_arm_gaps(cell, base)]
 
-    def chi(g: float, gg: float, l: np.ndarray, gl: np.ndarray, n: int) -> np.ndarray:  # noqa: E741
+    def chi(parts: list[np.ndarray], n: int) -> np.ndarray:
+        g, gg, l, gl, gap_g, gap_l = parts  # noqa: E741
         mean_f, mean_gf = (l - g) / n, (gl - gg) / n
-        return -(mean_gf - g / n * mean_f)
+        between = gap_g / n * ((gap_l - gap_g) / n)
+        return -(mean_gf - g / n * mean_f - between)
 
     groups = len(sum_g)
-    totals = [part.sum(0) for part in (sum_g, sum_gg, sum_l, sum_gl)]
-    pooled = chi(*totals, groups * count)
+    totals = [part.sum(0) for part in sums]
+    pooled = chi(totals, groups * count)
     left = np.stack(
         [
-            chi(totals[0] - sum_g[i], totals[1] - sum_gg[i], totals[2] - sum_l[i],
-                totals[3] - sum_gl[i], (groups - 1) * count)
+            chi([t - part[i] for t, part in zip(totals, sums, strict=True)], (groups - 1) * count)
             for i in range(groups)
         ]
     )
     value, error = jackknife(pooled, left)
     return {"value": value, "error": error}
+
+
+def _arm_gaps(cell: xr.Dataset, base: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over draws of g ``[groups]`` and l ``[groups, tokens]`` in the upper arms minus the lower; 0 without arms.
+
+    Arms at n_beta (1 +- h) have different means, whose product is no covariance: left in, it would multiply chi
+    by 1 + h^2 Var(n_beta L), which grows with the number of weights. ``pair`` holds the gaps of all tokens up to
+    one factor, and the base tokens tell that factor, since their mean is g.
+    """
+    nothing = np.zeros(cell.sizes["group"]), np.zeros_like(cell["sum_l"].values)
+    if not cell.sizes["half"]:
+        return nothing
+    loss = cell["loss"].sum("draw").values
+    gap_g = loss[:, 0::2].sum(1) - loss[:, 1::2].sum(1)
+    pair = cell["pair"].values.sum(1)
+    known = pair[:, base].mean(1)
+    scale = float(gap_g @ known) / max(float(known @ known), 1e-300)
+    return gap_g, scale * pair
 
 
 def _columns(
