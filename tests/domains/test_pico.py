@@ -14,6 +14,7 @@ from susceptometer.train.loop import unstack
 
 NAMES = ["pico", "pico-mini"]
 BUDGET = 28_000_000
+INDUCTION_HEADS = {"pico": 2, "pico-mini": 1}
 
 
 def card_rows(name):
@@ -44,8 +45,9 @@ def test_induction_heads_are_there_at_the_end_of_every_seed_and_not_at_the_start
     config = pico.making_of(name).config
     for seed in pico.available(name):
         prefix, previous, repeat = repeat_scores(pico.load_weights(name, seed=seed), config)
-        assert len(induction_heads(prefix, ratio=4.0)) >= 2, seed
-        assert repeat[1] < repeat[0], seed
+        strong = [head for head in induction_heads(prefix, ratio=4.0) if prefix[head] > 0.2]
+        assert len(strong) >= INDUCTION_HEADS[name], seed
+        assert repeat[1] < repeat[0] - 2, seed
         assert previous.max() > 0.2, seed
     first = pico.available(name)[0][0]
     prefix, _, repeat = repeat_scores(pico.load_weights(name, seed=0, step=first), config)

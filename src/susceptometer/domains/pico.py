@@ -42,13 +42,13 @@ OPTIMIZER = AdamW(weight_decay=0.05, scale_memory=0.99, clip=1.0)
 MAKINGS = {
     "pico": Making(
         config=pico_config(),
-        training=Training(60_000, 3e-3, warm_up=200, cool_down=10_000, optimizer=OPTIMIZER),
+        training=Training(12_000, 3e-3, warm_up=200, cool_down=1_000, optimizer=OPTIMIZER),
         batch_rows=16,
         mix=RepeatMix(share=0.5, shortest=8, longest=64, copies=3),
     ),
     "pico-mini": Making(
         config=pico_mini_config(),
-        training=Training(16_000, 5e-3, warm_up=200, cool_down=3_000, optimizer=OPTIMIZER),
+        training=Training(16_000, 5e-3, warm_up=200, optimizer=OPTIMIZER),
         batch_rows=32,
         mix=RepeatMix(share=0.5, shortest=6, longest=24, copies=3),
     ),
