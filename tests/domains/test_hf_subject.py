@@ -179,3 +179,17 @@ def test_a_real_pretrained_model():
     assert float(one.center_loss(one.data).mean()) < 2.5
     assert one.stages.serves(one.components["4:7"]), one.stages.refused
     assert len(one.components.match("heads")) == 40
+
+
+@pytest.mark.slow
+def test_pythia_14m_shape_from_a_folder(tmp_path):
+    shape = {**COMMON, "hidden_size": 128, "num_hidden_layers": 6, "intermediate_size": 512}
+    config = hf.GPTNeoXConfig(**{**shape, "vocab_size": 50304, "max_position_embeddings": 2048})
+    hf.GPTNeoXForCausalLM(config).save_pretrained(tmp_path)
+    rows = torch.randint(50304, (4, 64), generator=torch.Generator().manual_seed(0))
+    one = language_subject(tmp_path, rows, {"base": rows[:2]})
+    assert one.components["all"].gather(one.params).numel() == 14_067_712
+    assert len(one.components.match("embed | heads | mlps | unembed")) == 32
+    head = one.components["3:2"]
+    assert one.stages.serves(head), one.stages.refused
+    assert one.stages.prefix(head, one.data)["hidden"].shape == (4, 63, 128)

@@ -68,7 +68,7 @@ def language_subject(
         check_vocabulary(len(tokenizer), vocabulary)
     limit = context_length(twin)
     held = {
-        key: {"tokens": token_rows(rows, vocabulary, limit, where=f"probe {key!r}")}
+        key: {"tokens": token_rows(rows, vocabulary, limit, where=f"probe {key!r}").to(twin.device)}
         for key, rows in probes.items()
     }
     params = {key: value.detach() for key, value in twin.named_parameters()}
@@ -77,7 +77,7 @@ def language_subject(
         name=name or _name(model, original),
         params=params,
         loss=LanguageLoss(twin),
-        data={"tokens": token_rows(tokens, vocabulary, limit)},
+        data={"tokens": token_rows(tokens, vocabulary, limit).to(twin.device)},
         probes=held,
         components=components,
         stages=HFStages(twin, precision),

@@ -157,9 +157,11 @@ def _moving_rows(
 ) -> dict[str, Tensor]:
     """Rows of each source that move any of ``columns`` at some position."""
     leaves = [wiring.writes[name] for name in sources]
-    target = (wiring.reads[output] * columns).sum()
+    target = wiring.reads[output][:, columns.to(wiring.reads[output].device)].sum()
     grads = torch.autograd.grad(target, leaves, retain_graph=True)
-    return {n: (g.reshape(POSITIONS, -1) != 0).any(0) for n, g in zip(sources, grads, strict=True)}
+    return {
+        n: (g.reshape(POSITIONS, -1) != 0).any(0).cpu() for n, g in zip(sources, grads, strict=True)
+    }
 
 
 def _norms(wiring: Wiring, attention: Attention | None, mlp: Mlp | None) -> dict[str, str]:

@@ -44,7 +44,7 @@ def places(model: PreTrainedModel, layers: list[nn.Module]) -> tuple[dict[str, i
         if module._parameters:  # noqa: SLF001
             handles.append(module.register_forward_pre_hook(noting(path)))
     try:
-        model(input_ids=torch.zeros(1, 2, dtype=torch.int64), use_cache=False)
+        model(input_ids=torch.zeros(1, 2, dtype=torch.int64, device=model.device), use_cache=False)
     finally:
         for handle in handles:
             handle.remove()

@@ -50,7 +50,7 @@ class Head:
 def measured_head(model: PreTrainedModel, precision: str) -> Head | None:
     """The output layer of ``model`` (a skeleton), checked on three tokens; None if it has another form."""
     module = model.get_output_embeddings()
-    tokens = torch.arange(3)[None] % module.weight.shape[0]
+    tokens = torch.arange(3, device=model.device)[None] % module.weight.shape[0]
     hidden = model.base_model(input_ids=tokens, use_cache=False)[0]
     logits = model(input_ids=tokens, use_cache=False).logits
     if hidden.shape[-1] != module.weight.shape[-1]:

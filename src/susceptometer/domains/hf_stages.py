@@ -8,11 +8,22 @@ forward function in which every chain has its own values (``hf_patch``). Logits 
 
 Nothing is taken on trust: `HFStages.serves` compares losses with the plain path on a small example before
 a component is served, so a model that does not fit this scheme falls back to the plain path.
+
+Pythia-14M shape, 32 x 64 tokens, one thread (``benchmarks/bench_hf_stages.py``), in units of PyTorch's own
+forward and backward pass (1.98 s) and of its forward pass with F.cross_entropy (0.87 s):
+
+| component | step float32 | step bfloat16 | observable float32 | observable bfloat16 |
+|---|---|---|---|---|
+| head in layer 0 | 0.28 | 0.19 | 0.35 | 0.23 |
+| head in layer 5 | 0.21 | 0.12 | 0.27 | 0.15 |
+| unembedding | 0.36 | 0.29 | 0.23 | 0.13 |
+| all weights | 0.56 | 0.44 | 0.34 | 0.23 |
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -194,22 +205,25 @@ class HFStages:
             self.refused[component.name] = f"{type(error).__name__}: {error}"
             return False
         error = float((staged - plain).abs().max())
-        if error > (0.1 if self.precision == "bfloat16" else 1e-3):
+        if not error <= 1e-3 * max(1.0, float(plain.abs().max())):
             self.refused[component.name] = f"losses differ by {error:.2g} nats"
         return component.name not in self.refused
 
     @torch.no_grad()
     def _trial(self, plan: Plan, component: Component) -> tuple[Tensor, Tensor]:
         generator = stream(0, "stages", component.name)
-        tokens = torch.randint(len(self.head.module.weight), (2, 5), generator=generator)
+        size = len(self.head.module.weight)
+        tokens = torch.randint(size, (2, 5), generator=generator).to(self.model.device)
         params = {key: value.detach() for key, value in self.model.named_parameters()}
         center = component.gather(params)
         kick = torch.randn((2, len(center)), generator=generator, dtype=center.dtype)
-        weights = center + 0.02 * kick
+        weights = center + 0.02 * kick.to(center.device)
         carry = {"tokens": tokens}
         if plan.first != BEFORE:
             carry["hidden"] = self._frozen(plan.first, tokens[:, :-1])
-        staged = self._run(plan, component, weights, carry, None)
+        exact = copy.copy(self)  # with full precision, whatever the user chose
+        exact.head = replace(self.head, precision="float32")
+        staged = exact._run(plan, component, weights, carry, None)  # noqa: SLF001 - a copy of itself
         plain = [_plain(self.model, component.scatter(params, w), tokens) for w in weights]
         return staged, torch.stack(plain)
 

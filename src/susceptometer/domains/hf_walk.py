@@ -59,7 +59,7 @@ def layer_paths(model: nn.Module) -> list[str]:
 def record(model: nn.Module, layer: str, vocabulary: int) -> Wiring:
     """Run ``model`` (evaluation mode, eager attention) once with ``layer`` cut open; see `Wiring`."""
     wiring = Wiring()
-    tokens = torch.randint(vocabulary, (1, POSITIONS), generator=stream(0, "walk"))
+    tokens = torch.randint(vocabulary, (1, POSITIONS), generator=stream(0, "walk")).to(model.device)
     with _cut_open(model.get_submodule(layer), wiring), torch.enable_grad():
         model(input_ids=tokens, use_cache=False)
     return wiring
@@ -135,7 +135,8 @@ def _pass(wiring: Wiring, name: str) -> Callable:
 
 
 def _random(like: Tensor, name: str) -> Tensor:
-    return torch.randn(like.shape, generator=stream(0, "walk", name), dtype=like.dtype)
+    value = torch.randn(like.shape, generator=stream(0, "walk", name), dtype=like.dtype)
+    return value.to(like.device)
 
 
 def depends(value: Tensor, on: list[Tensor]) -> list[bool]:
@@ -155,7 +156,7 @@ def sensitivity(wiring: Wiring, writer: str, sources: tuple[str, ...]) -> tuple[
     """
     target = wiring.reads[writer][-1]
     leaves = [wiring.writes[name] for name in sources]
-    chosen = torch.eye(len(target), dtype=target.dtype)
+    chosen = torch.eye(len(target), dtype=target.dtype, device=target.device)
     same, past = [], []
     for block in chosen.split(64):
         grads = torch.autograd.grad(
@@ -165,12 +166,12 @@ def sensitivity(wiring: Wiring, writer: str, sources: tuple[str, ...]) -> tuple[
         whole = torch.cat(moved, -1)
         same.append(whole[:, -1])
         past.append(whole[:, :-1].any(1))
-    return torch.cat(same), torch.cat(past)
+    return torch.cat(same).cpu(), torch.cat(past).cpu()
 
 
 def _moved(grad: Tensor | None, leaf: Tensor, columns: int) -> Tensor:
     if grad is None:
-        return torch.zeros(columns, POSITIONS, leaf.shape[-1], dtype=torch.bool)
+        return torch.zeros(columns, POSITIONS, leaf.shape[-1], dtype=torch.bool, device=leaf.device)
     return grad.reshape(columns, POSITIONS, -1) != 0
 
 

@@ -5,22 +5,22 @@ the hidden state is (1/s) sum_v exp(z_v - z_y) W_v - W_y. Both sums run over til
 sweep gives loss and slope, and the backward pass is a scaling of rows. Shifting by the target's own logit needs no
 search for the maximum; rows where that overflows (losses beyond about 70 nats) are redone in the usual way.
 
-Measured on one core of an AMX-capable CPU, 2,016 tokens x 128 -> 50,304 logits of deviation 2.8
-(``benchmarks/bench_kernel.py``; error of the loss against float64, mean loss 7.45):
+Measured by ``benchmarks/bench_kernel.py`` on one core of a busy CPU with AMX: 2,016 tokens, 128 -> 50,304
+logits of deviation 2.8, mean loss 7.39 nats, errors of the loss against float64:
 
 | precision | loss only | loss + slope | rms error, nats | max error | error of the slope |
 |---|---|---|---|---|---|
-| float32 (PyTorch, logits kept) | 0.62 s | 1.67 s | 3e-6 | 1e-5 | 5e-7 |
-| ``float32`` | 0.18 s | 0.32 s | 3e-6 | 1.5e-5 | 5e-7 |
-| ``mixed``: loss in float32, slope in bfloat16 | 0.18 s | 0.24 s | 3e-6 | 1.5e-5 | 1.6e-3 |
-| ``bfloat16``: products in bfloat16, sums in float32 | 0.09 s | 0.15 s | 7.5e-3 | 3.7e-2 | 2.5e-3 |
+| PyTorch float32, logits kept | 0.55 s | 1.12 s | 3e-6 | 2e-5 | 4e-6 |
+| ``float32`` | 0.20 s | 0.36 s | 3e-6 | 1.5e-5 | 5e-7 |
+| ``mixed``: loss in float32, slope in bfloat16 | 0.20 s | 0.30 s | 3e-6 | 1.5e-5 | 1.6e-3 |
+| ``bfloat16``: products in bfloat16, sums in float32 | 0.11 s | 0.19 s | 7.5e-3 | 3.7e-2 | 2.5e-3 |
 
-Splitting hidden states and weights into two bfloat16 halves (three products) reaches 1e-5 nats at 0.19 s and
-0.24 s: no faster than ``mixed``, so it is not offered.
+Splitting hidden states and weights into two bfloat16 halves each (three products) has an rms error of 1e-5
+nats, but its loss takes as long as in float32 here, so ``mixed`` covers that ground.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -161,8 +161,10 @@ def _sweep(
     for rows, entries, odds, steep in _tiles(hidden, readout, shift):
         total[rows] += odds.sum(1)
         if sloped:
-            with _bfloat16_products(readout.precision != "float32"):
-                slopes[rows].addmm_(_times(odds, steep), readout.weight[entries])
+            half = readout.precision != "float32"
+            _product(
+                _times(odds, steep), readout.weight[entries], slopes[rows], half=half, add=True
+            )
     if sloped:
         own = readout.weight[targets]
         slopes = slopes.div_(total[:, None]).sub_(_times(own, _steepness(readout, shift)))
@@ -188,8 +190,7 @@ def _tile_logits(readout: Readout, hidden: Tensor, entries: slice, buffer: Tenso
     """Logits ``[rows, entries]`` written into ``buffer``."""
     part = readout.weight[entries]
     z = buffer[: len(hidden) * len(part)].view(len(hidden), len(part))
-    with _bfloat16_products(readout.precision == "bfloat16"):
-        torch.mm(hidden, part.T, out=z)
+    _product(hidden, part.T, z, half=readout.precision == "bfloat16")
     if readout.bias is not None:
         z += readout.bias[entries]
     return z if readout.softcap is None else z.div_(readout.softcap).tanh_().mul_(readout.softcap)
@@ -239,12 +240,19 @@ def _full_backward(
     return d_hidden, d_weight, d_bias
 
 
-@contextmanager
-def _bfloat16_products(on: bool) -> Iterator[None]:
-    """Matrix products of float32 tensors in bfloat16 with float32 sums, if ``on``."""
-    if not on:
-        yield
+def _product(a: Tensor, b: Tensor, into: Tensor, *, half: bool, add: bool = False) -> None:
+    """``into = a @ b`` (or ``+=``) in float32; with ``half``, factors in bfloat16 and sums in float32."""
+    if half and a.is_cuda:
+        found = torch.mm(a.bfloat16(), b.bfloat16(), out_dtype=into.dtype)
+        into.add_(found) if add else into.copy_(found)
         return
+    with _bfloat16_products() if half else nullcontext():
+        into.addmm_(a, b) if add else torch.mm(a, b, out=into)
+
+
+@contextmanager
+def _bfloat16_products() -> Iterator[None]:
+    """CPU products of float32 tensors in bfloat16 with float32 sums, inside the block only."""
     backend = torch.backends.mkldnn.matmul
     before, backend.fp32_precision = backend.fp32_precision, "bf16"
     try:
