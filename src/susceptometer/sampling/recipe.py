@@ -85,6 +85,12 @@ class Recipe:
                 why="the arms accept different proposals and drift apart",
                 do="use coupling=independent() or antithetic()",
             )
+        if isinstance(self.sampler, RMSpropSGLD) and not self.sampler.settles and self.coupling.responds:
+            raise RecipeError(
+                "a moving preconditioner cannot be coupled", where="Recipe", value=self.sampler,
+                why="each arm would carry its own, and its answer to n_beta would be measured too",
+                do="set freeze_after, or use coupling=independent() or antithetic()",
+            )
         if self.schedule.burn_in < self.sampler.warm_up:
             raise RecipeError(
                 "burn_in is shorter than the sampler's warm-up", where="Recipe",

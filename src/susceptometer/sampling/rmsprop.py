@@ -56,6 +56,11 @@ class RMSpropSGLD:
             )
 
     @property
+    def settles(self) -> bool:
+        """Whether the preconditioner becomes fixed."""
+        return self.freeze_after is not None
+
+    @property
     def warm_up(self) -> int:
         """Steps in which the preconditioner still moves (0 if it always does)."""
         return self.freeze_after or 0
@@ -101,5 +106,5 @@ class RMSpropSGLD:
         bias = 1 - self.decay ** (state.taken + 1)
         second = self._updated(state.second, here)
         root, scale = (second / bias).sqrt() + 1e-12, self._scale(second, state.taken + 1)
-        change = (scale**2 / self.step_size) * (1 - self.decay) * gradient * curvature
+        change = scale / (root + self.floor) * (1 - self.decay) * gradient * curvature
         return -0.5 * change / (root * bias)
