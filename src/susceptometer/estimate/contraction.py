@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from scipy import stats
 
 from susceptometer.errors import ChainError
 from susceptometer.sampling.recipe import Recipe
@@ -16,7 +17,8 @@ class Contraction:
     """Verdict on the coupling of one component.
 
     Args:
-        growth_z: Slope of log|w_+ - w_-| over the second half, in standard errors over pairs.
+        growth_z: Slope of log|w_+ - w_-| over the second half, in standard errors over groups; a normal score, so that
+            few groups raise no more false alarms than many.
         saturation: Mean |w_+ - w_-| over the posterior radius (healthy: at most about 1.4 h).
         limit: Saturation above which the pair is no better than independent chains.
         tail_share: Share of the largest 1 % of separations in their sum.
@@ -64,14 +66,15 @@ class Contraction:
 
 def contraction(cell: xr.Dataset, recipe: Recipe) -> Contraction:
     """Growth, saturation and tails of the separations of all groups and noise signs of a cell."""
-    steps = recipe.schedule.burn_in + np.arange(cell.sizes["draw"]) * recipe.schedule.thin
-    gaps = cell["separation"].values.reshape(-1, cell.sizes["step"]).astype(float)
+    steps = recipe.schedule.burn_in + (np.arange(cell.sizes["draw"]) + 1) * recipe.schedule.thin - 1
+    apart = cell["separation"].values.astype(float)
+    gaps = apart.reshape(-1, cell.sizes["step"])
     kept = gaps[:, steps[steps < gaps.shape[1]]]
     step = recipe.coupling.h or 0.1
     middle = np.median(kept)
     top = np.sort(kept, axis=None)[::-1][: max(1, kept.size // 100)]
     return Contraction(
-        growth_z=_growth(gaps[:, recipe.schedule.burn_in :]),
+        growth_z=_growth(apart[:, :, recipe.schedule.burn_in :]),
         saturation=float(kept.mean() / max(cell.attrs["radius"], 1e-300)),
         limit=max(0.5, 2 * step),
         tail_share=float(top.sum() / max(kept.sum(), 1e-300)),
@@ -81,11 +84,15 @@ def contraction(cell: xr.Dataset, recipe: Recipe) -> Contraction:
 
 
 def _growth(gaps: np.ndarray) -> float:
-    """t value, over pairs, of the slope of log-separation in the second half of the run."""
-    late = np.log(np.maximum(gaps[:, gaps.shape[1] // 2 :], 1e-300))
-    if late.shape[1] < 8 or len(late) < 2:
+    """Slope of log-separation ``[group, sign, step]`` in the second half, as a normal score over groups.
+
+    The mirrored pairs of a group share their noise and nearly their separations, so groups are the replicates.
+    """
+    late = np.log(np.maximum(gaps[..., gaps.shape[2] // 2 :], 1e-300)).mean(1)
+    groups, steps = late.shape
+    if steps < 8 or groups < 2 or np.ptp(gaps) == 0:
         return 0.0
-    time = np.arange(late.shape[1]) - (late.shape[1] - 1) / 2
+    time = np.arange(steps) - (steps - 1) / 2
     slopes = late @ time / (time @ time)
-    spread = slopes.std(ddof=1) / np.sqrt(len(slopes))
-    return float(slopes.mean() / max(spread, 1e-300)) if np.ptp(gaps) > 0 else 0.0
+    t = slopes.mean() / max(slopes.std(ddof=1) / np.sqrt(groups), 1e-300)
+    return float(np.sign(t) * stats.norm.isf(stats.t.sf(abs(t), groups - 1)))

@@ -50,6 +50,7 @@ class Book:
     status: np.ndarray
     failed_step: np.ndarray
     sum_v: Tensor
+    counted: Tensor
     kept: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
@@ -131,6 +132,7 @@ def open_book(posterior: LocalPosterior, recipe: Recipe, groups: int) -> Book:
         status=np.full(groups, OK, dtype=np.int8),
         failed_step=np.full(groups, -1, dtype=np.int64),
         sum_v=torch.zeros_like(posterior.center, dtype=torch.float64),
+        counted=torch.zeros(2, dtype=torch.float64),
     )
 
 
@@ -158,8 +160,12 @@ def note_draw(
     """Record one draw of all chains: everything at the same w."""
     displacement = (position - posterior.center).double()
     book.moments.update(position, draw)
-    book.distance2[:, draw] = displacement.square().sum(-1)
-    book.sum_v += displacement.sum(0)
+    size = displacement.square().sum(-1)
+    book.distance2[:, draw] = size
+    well = torch.as_tensor(book.status == OK).to(size.device)
+    well = well.repeat_interleave(len(size) // len(well)) & torch.isfinite(size)
+    book.sum_v += displacement.sum(0) if well.all() else displacement[well].sum(0)
+    book.counted += torch.stack([size[well].sum(), well.sum().to(size)]).cpu()
     if keep.weights:
         book.kept.setdefault("weights", []).append(position.float().cpu())
     if keep.tokens:
@@ -195,7 +201,7 @@ def cell_dataset(book: Book, recipe: Recipe, groups: Sequence[int]) -> xr.Datase
 
 
 def posterior_radius(book: Book) -> float:
-    """sqrt(E |w - E w|^2) over all draws and chains: the scale that saturation is compared with."""
-    count = book.distance2.numel()
-    mean2 = float((book.sum_v / count).square().sum())
-    return float(max(0.0, float(book.distance2.mean()) - mean2) ** 0.5)
+    """sqrt(E |w - E w|^2) over the draws of healthy chains: the scale that saturation is compared with."""
+    size, count = book.counted.tolist()
+    mean2 = float((book.sum_v / max(count, 1)).square().sum())
+    return float(max(0.0, size / max(count, 1) - mean2) ** 0.5)

@@ -1,0 +1,111 @@
+"""Chains that do not contract are said to be so; healthy ones are left in peace."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from exact_subject import read, recipe, split, subject
+from susceptometer.errors import ChainError
+from susceptometer.estimate.contraction import contraction
+from susceptometer.estimate.susceptibility import susceptibility, susceptibility_coupled
+from susceptometer.sampling.coupling import coupled
+from susceptometer.sampling.sgld import SGLD, LeimkuhlerMatthews
+from susceptometer.testbed import gaussian
+from susceptometer.testbed.form import Form
+
+
+@dataclass(frozen=True)
+class Wells:
+    """Independent double wells of depth ``depth`` at +-1, tilted apart by two tokens; w* on the ridge."""
+
+    size: int
+    depth: float
+
+    @property
+    def center(self):
+        return {"w": torch.zeros(self.size, dtype=torch.float64)}
+
+    @property
+    def data(self):
+        return {"index": torch.arange(2)}
+
+    def loss(self, params, batch):
+        w = params["w"]
+        return self.depth * ((w**2 - 1) ** 2).sum() + 0.1 * (2.0 * batch["index"] - 1) * w.sum()
+
+
+def test_double_wells_are_refused_and_the_default_falls_back():
+    """Item 7: arms that sit in different wells raise a status; the default says covariance, the pair refuses."""
+    plan = recipe(SGLD(step_size=0.05), (20.0, 0.5), coupling=coupled(), schedule=(16, 100, 100))
+    reading = read(subject(Wells(8, 0.25)), plan, 3, components=("w",))
+    verdict = contraction(reading.cells["w"], plan)
+    assert not verdict.valid
+    with pytest.raises(ChainError, match="do not contract"):
+        susceptibility_coupled(reading)
+    assert susceptibility(reading).data["estimator"].values.tolist() == ["covariance"]
+
+
+def test_negative_curvature_without_confinement_is_a_failed_chain():
+    """n_beta lambda_min + gamma < 0 on a quadratic: no posterior, every estimator refuses."""
+    tokens = Form(np.array([[[-1.0]], [[-2.0]]]), np.zeros((2, 1)), np.zeros(2))
+    model = subject(gaussian.Quadratic(tokens, np.zeros(1), (("w", 1),)))
+    plan = recipe(SGLD(step_size=0.05), (10.0, 5.0), coupling=coupled(), schedule=(8, 40, 40))
+    reading = read(model, plan, 3, components=("w",))
+    for estimator in (susceptibility, susceptibility_coupled):
+        with pytest.raises(ChainError, match="groups failed"):
+            estimator(reading)
+
+
+@pytest.mark.parametrize(("size", "sampler"), [(1, LeimkuhlerMatthews), (6, SGLD)])
+def test_false_alarms(size, sampler):
+    """Healthy coupled runs raise a status in at most 0.1 % of components, at 4, 8 and 32 groups."""
+    system = gaussian.random_quadratic(2, sizes=(size,), tokens=4, spread=0.3)
+    plan = recipe(sampler(step_size=1e-2), (20.0, 10.0), coupling=coupled(), schedule=(4096, 30, 30))
+    reading = read(subject(system), plan, 3, components=("block0",))
+    for groups in (4, 8, 32):
+        alarms = [not contraction(r.cells["block0"], plan).valid for r in split(reading, groups)]
+        print(f"d {size}, {groups} groups: {sum(alarms)} alarms in {len(alarms)}")
+        assert sum(alarms) <= 1 + 1e-3 * len(alarms)
+
+
+def test_growth_is_seen_with_few_groups():
+    """Separations that grow in every group are named although only four groups vote."""
+    system = gaussian.random_quadratic(2, sizes=(6,), tokens=4, spread=0.3)
+    plan = recipe(SGLD(step_size=1e-2), (20.0, 10.0), coupling=coupled(), schedule=(4, 30, 60))
+    cell = read(subject(system), plan, 3, components=("block0",)).cells["block0"].copy(deep=True)
+    cell["separation"].values[:] *= np.exp(0.3 * np.arange(90))
+    assert contraction(cell, plan).growth_z > 4
+
+
+def test_failed_groups_do_not_spoil_the_verdict_on_the_rest():
+    """The posterior radius is that of healthy chains, so ``drop_failed`` can judge the others."""
+    system = gaussian.random_quadratic(2, sizes=(3,), tokens=4, spread=0.3)
+
+    def loss(params, batch):
+        w = params["block0"] - torch.as_tensor(system.anchor)
+        lost = (w.abs() > 0.9).any()
+        return system.loss(params, batch) + torch.where(lost, torch.inf, 0.0) * w.sum()
+
+    plan = recipe(SGLD(step_size=2e-2), (20.0, 10.0), coupling=coupled(), schedule=(64, 32, 32))
+    reading = read(subject(system, loss=loss), plan, 5, components=("block0",))
+    bad = int((reading.cells["block0"]["status"] != 0).sum())
+    assert 0 < bad < 60
+    with pytest.raises(ChainError, match=f"{bad} of 64 groups failed"):
+        susceptibility_coupled(reading)
+    assert np.isfinite(reading.cells["block0"].attrs["radius"])
+    found = susceptibility_coupled(reading, drop_failed=True)
+    assert found.groups == 64 - bad
+    assert np.isfinite(found.value).all()
+
+
+def test_thinned_draws_are_the_recorded_steps():
+    """Saturation and tails look at the steps that were recorded, whatever the thinning."""
+    system = gaussian.random_quadratic(2, sizes=(3,), tokens=4, spread=0.3)
+    plan = recipe(SGLD(step_size=1e-2), (20.0, 10.0), coupling=coupled(), schedule=(8, 20, 10, 4))
+    cell = read(subject(system), plan, 5, components=("block0",)).cells["block0"].copy(deep=True)
+    gaps = cell["separation"].values
+    gaps[:] = 0.0
+    gaps[..., 23::4] = cell.attrs["radius"]
+    assert abs(contraction(cell, plan).saturation - 1) < 1e-5
