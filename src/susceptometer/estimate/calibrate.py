@@ -25,6 +25,10 @@ HEATING = 0.1
 """Largest accepted eps n_beta^2 G / 4: mini-batch noise against the sampler's own."""
 
 
+TRIALS = 20
+"""Short runs allowed while looking for a step that fits."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Aim:
     """What the recipe is for.
@@ -112,14 +116,8 @@ def calibrate(subject: Subject, component: str, aim: Aim, *, seed: int) -> Calib
     found = spectrum(plain, seed=seed)
     gamma = _gamma(aim, found, component)
     posterior = LocalPosterior(subject, part, aim.n_beta, gamma)
-    recipe = _recipe(posterior, aim, found)
+    found, recipe = _settled(posterior, aim, found, seed=seed)
     pilot = run_cell(posterior, recipe, seed=seed, groups=range(aim.groups))
-    stiffest = _stiffest(posterior, recipe, found, seed=seed)
-    if recipe.sampler.step_size * (aim.n_beta * stiffest + gamma) / 2 > 1.5 * REACH[aim.sampler]:
-        found = replace(found, nodes=np.append(found.nodes, np.full((len(found.nodes), 1), stiffest), 1),
-                        weights=np.append(found.weights, np.zeros((len(found.nodes), 1)), 1))
-        recipe = _recipe(posterior, aim, found)
-        pilot = run_cell(posterior, recipe, seed=seed, groups=range(aim.groups))
     return _report(posterior, aim, found, recipe=recipe, pilot=pilot, seed=seed)
 
 
@@ -160,11 +158,44 @@ def row_noise(posterior: LocalPosterior) -> float:
     return float(table.var(0, unbiased=True).mean()) if len(table) > 1 else 0.0
 
 
-def _stiffest(posterior: LocalPosterior, recipe: Recipe, found: Spectrum, *, seed: int) -> float:
-    short = recipe.with_schedule(groups=1, draws=1)
-    cell = run_cell(posterior, short, seed=seed + 1, groups=[0], keep=Keep(weights=True))
-    drawn = posterior.center.new_tensor(cell["kept_weights"].values.reshape(-1, len(posterior.center)))
-    away = [spectrum(posterior, seed=seed, at=at, starts=1, iterations=8).largest for at in drawn[:3]]
+def _settled(posterior: LocalPosterior, aim: Aim, found: Spectrum, *, seed: int) -> tuple[Spectrum, Recipe]:
+    """A recipe whose step fits the curvature where its own chains go, and the spectrum with that curvature.
+
+    Singular losses are flat at w* and stiff away from it, so the first step may be far too long; it shrinks
+    tenfold while chains fail, and follows the curvature seen at their draws otherwise.
+    """
+    seen, recipe = found, _recipe(posterior, aim, found)
+    for _ in range(TRIALS):
+        stiffest = _stiffest(posterior, recipe, found, seed=seed)
+        if stiffest is None:
+            push = max(seen.largest, posterior.gamma / max(aim.n_beta, 1e-300))
+            seen = _with_stiffest(found, 10 * push)
+        elif recipe.sampler.step_size * (aim.n_beta * stiffest + posterior.gamma) / 2 > 1.5 * REACH[aim.sampler]:
+            seen = _with_stiffest(found, stiffest)
+        else:
+            return seen, recipe
+        recipe = _recipe(posterior, aim, seen)
+    raise RecipeError(
+        "no step size keeps the chains near w*", where=posterior.component.name,
+        value=recipe.sampler.step_size, why="the loss stiffens without bound where the chains go",
+        do="raise gamma or lower n_beta",
+    )
+
+
+def _with_stiffest(found: Spectrum, value: float) -> Spectrum:
+    """The spectrum with one more node of no weight: it sets the step, not the quadratic prediction."""
+    node = np.full((len(found.nodes), 1), value)
+    return replace(found, nodes=np.append(found.nodes, node, 1), weights=np.append(found.weights, 0 * node, 1))
+
+
+def _stiffest(posterior: LocalPosterior, recipe: Recipe, found: Spectrum, *, seed: int) -> float | None:
+    """Largest curvature at w* and at up to three draws of a short run; None if its chains failed."""
+    short = recipe.with_schedule(groups=3, draws=1)
+    cell = run_cell(posterior, short, seed=seed + 1, groups=range(3), keep=Keep(weights=True))
+    if (cell["status"] != 0).any():
+        return None
+    drawn = posterior.center.new_tensor(cell["kept_weights"].values[:, 0].reshape(3, -1))
+    away = [spectrum(posterior, seed=seed, at=at, starts=1, iterations=8).largest for at in drawn]
     return max(found.largest, *away)
 
 

@@ -1,0 +1,94 @@
+"""Calibration: curvature, refusals, words, and learning coefficients right within their own errors."""
+
+import numpy as np
+import pytest
+
+from exact_subject import K, noisy_subject, read, subject
+from susceptometer.errors import RecipeError
+from susceptometer.estimate.calibrate import Aim, calibrate
+from susceptometer.estimate.curvature import spectrum
+from susceptometer.estimate.llc import llc
+from susceptometer.posterior.local import LocalPosterior
+from susceptometer.sampling.coupling import antithetic
+from susceptometer.sampling.sgld import SGLD
+from susceptometer.testbed import crossing, gaussian
+from susceptometer.testbed.form import Form
+
+
+def valley(curvatures):
+    h = np.asarray(curvatures, dtype=np.float64)
+    tokens = Form(np.diag(h)[None], np.zeros((1, len(h))), np.zeros(1))
+    return gaussian.Quadratic(tokens, np.zeros(len(h)), (("w", len(h)),))
+
+
+def found_spectrum(curvatures):
+    model = subject(valley(curvatures))
+    return spectrum(LocalPosterior(model, model.components["w"], 1.0, 1.0), seed=3)
+
+
+def test_curvature_is_exact_for_few_weights():
+    """Up to 64 weights all eigenvalues, negative ones too."""
+    h = [4.0, 1.0, 0.25, 0.0, -0.5]
+    found = found_spectrum(h)
+    assert np.allclose(np.sort(found.nodes[0]), np.sort(h), atol=1e-9)
+    exact = sum(30 * x / (2 * (30 * x + 20)) for x in h)
+    assert abs(found.gaussian_llc(30.0, 20.0) - exact) < 1e-9
+
+
+def test_curvature_by_lanczos_for_many_weights():
+    """Beyond 64 weights the extremes come from Lanczos, the trace from its quadrature."""
+    h = np.concatenate([np.linspace(0.0, 1.0, 200), [5.0, -2.0]])
+    found = found_spectrum(h)
+    assert abs(found.largest - 5.0) < 0.01
+    assert abs(found.smallest + 2.0) < 0.02
+    exact = float(np.sum(30 * h / (2 * (30 * h + 80))))
+    assert abs(found.gaussian_llc(30.0, 80.0) / exact - 1) < 0.25
+
+
+def test_a_gamma_that_confines_nothing_is_refused():
+    """gamma below -n_beta lambda_min raises and names the least one."""
+    with pytest.raises(RecipeError, match="unconfined"):
+        calibrate(subject(valley([1.0, -1.0])), "w", Aim(n_beta=10.0, gamma=5.0), seed=1)
+
+
+QUADRATIC = gaussian.random_quadratic(4, sizes=(4,), tokens=6, spread=0.5, equal_curvature=True)
+CASES = {
+    "quadratic": (lambda: subject(QUADRATIC), "block0", Aim(n_beta=20.0, gamma=20.0, coupling=antithetic())),
+    "mini-batch": (
+        lambda: noisy_subject(QUADRATIC, 0.2 * np.eye(4)), "block0",
+        Aim(n_beta=20.0, gamma=20.0, coupling=antithetic(), batch_rows=2, sampler=SGLD),
+    ),
+    "w^4": (
+        lambda: subject(crossing.Crossing((2,))), "w", Aim(n_beta=1000.0, gamma=60.0, coupling=antithetic()),
+    ),
+}  # fmt: skip
+
+
+def exact_llc(name, aim):
+    if name == "w^4":
+        return crossing.Crossing((2,)).llc(aim.n_beta, aim.gamma)
+    return gaussian.llc(QUADRATIC, gaussian.posterior(QUADRATIC, aim.n_beta, aim.gamma), aim.n_beta)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_recipe_recovers_the_exact_llc(name):
+    """The calibrated recipe's value, less the reported step bias, holds the exact one within its errors."""
+    make, component, aim = CASES[name]
+    model = make()
+    found = calibrate(model, component, aim, seed=11)
+    text = repr(found)
+    print(text)
+    assert "\n" not in text and "Step bias" in text
+    value = llc(read(model, found.recipe, 12, components=(component,))).sel(component=component)
+    predicted, measured, error = found.step_bias
+    bias = measured if name == "w^4" else predicted
+    spread = np.hypot(float(value.error), error * float(value.value) if name == "w^4" else 0.0)
+    assert abs(float(value.value) / (1 + bias) - exact_llc(name, aim)) < K * spread
+
+
+def test_a_singular_loss_is_stiffer_away_from_its_center():
+    """w^4 has no curvature at w*; the step still follows the curvature where chains go (no crash, no NaN)."""
+    make, component, aim = CASES["w^4"]
+    found = calibrate(make(), component, aim, seed=13)
+    assert found.recipe.sampler.step_size * (aim.gamma + aim.n_beta * 12 * 0.01) < 2
+    assert np.isfinite(found.llc).all()
