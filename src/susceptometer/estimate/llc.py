@@ -18,7 +18,7 @@ def llc(reading: Reading, *, probe: str = "base", drop_failed: bool = False) -> 
     Negative values mean that w* is no minimum for this component; they are reported, not clipped.
 
     Shapes:
-        returns     component (value, error, ess, rhat)
+        returns     component (value, error, ess, rhat, groups: those that are left)
 
     Raises:
         ChainError: A chain failed (and ``drop_failed`` is False), or fewer than two groups are left.
@@ -27,8 +27,7 @@ def llc(reading: Reading, *, probe: str = "base", drop_failed: bool = False) -> 
     data = xr.concat(rows, xr.DataArray(list(reading.cells), dims="component", name="component"))
     data.attrs |= {"n_beta": reading.recipe.n_beta, "gamma": reading.recipe.gamma, "probe": probe}
     data.attrs["relative_bias_bound"] = reading.recipe.coupling.h**2
-    groups = min(reading.cell(name).sizes["group"] for name in reading.cells)
-    return Estimate("llc", data, groups, "1")
+    return Estimate("llc", data, int(data["groups"].min()), "1")
 
 
 def _one(reading: Reading, name: str, probe: str, drop_failed: bool) -> xr.Dataset:
@@ -42,6 +41,7 @@ def _one(reading: Reading, name: str, probe: str, drop_failed: bool) -> xr.Datas
             "error": float(per_group.std(ddof=1) / np.sqrt(groups)),
             "ess": ess,
             "rhat": rhat,
+            "groups": groups,
         }
     )
 
