@@ -15,7 +15,7 @@ from susceptometer.sampling.run import run_cell
 PROBE_SECONDS = 3.0
 """Time given to the probe, all components together."""
 
-PROBED = 3
+PROBED = 2
 """Components timed at most; the others are taken to cost as much per weight-independent step."""
 
 
@@ -96,7 +96,7 @@ class Stopwatch:
 def unit_costs(order: Order, works: Sequence[Work], seconds: float = PROBE_SECONDS) -> dict[str, UnitCost]:
     """Cost per component, by running a few steps of up to `PROBED` of them; nothing is stored."""
     names = list(dict.fromkeys(work.component for work in works))
-    picked = names if len(names) <= PROBED else [names[0], names[len(names) // 2], names[-1]]
+    picked = names if len(names) <= PROBED else [names[0], names[-1]]
     first = {work.component: work for work in reversed(works)}
     measured = {name: unit_cost(order, first[name], seconds / len(picked)) for name in picked}
     return {name: measured.get(name) or _typical(order, name, measured) for name in names}
@@ -129,19 +129,19 @@ def unit_cost(order: Order, work: Work, seconds: float) -> UnitCost:
     steps = [min(column) for column in zip(*best, strict=True)]
     step = min(steps[1 : warm + 3])
     draw = max(0.0, sum(steps[-2:]) / 2 - step)
-    return UnitCost(max(0.0, best[0][0] - step), step, draw, *flop, data.nbytes)
+    return UnitCost(max(0.0, best[0][0] - step), step, draw, *flop, data.nbytes * len(work.groups))
 
 
 def _counted(
     posterior: LocalPosterior, recipe: Recipe, work: Work, seed: int
 ) -> tuple[xr.Dataset, tuple[float, float]]:
-    """A short run, and the operations of one step and of one draw."""
-    counts = []
+    """A short run of one group, and the operations of one step and of one draw of all groups."""
+    counts, share = [], len(work.groups)
     for extra in (0, 1):
         short = recipe.with_schedule(draws=1, burn_in=recipe.sampler.warm_up + extra)
         with FlopCounterMode(display=False) as counter:
-            data = run_cell(posterior, short, seed=seed, groups=work.groups)
-        counts.append(float(counter.get_total_flops()))
+            data = run_cell(posterior, short, seed=seed, groups=work.groups[:1])
+        counts.append(share * float(counter.get_total_flops()))
     step = counts[1] - counts[0]
     return data, (step, max(0.0, counts[0] - (recipe.sampler.warm_up + 1) * step))
 
