@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 import xarray as xr
 
 from susceptometer.errors import ComponentError, RunError
@@ -12,7 +13,7 @@ from susceptometer.posterior.subject import Subject
 from susceptometer.sampling.moments import probe_order
 from susceptometer.sampling.recipe import Recipe
 from susceptometer.sampling.run import Keep, Progress, run_cell
-from susceptometer.types import rows_of
+from susceptometer.types import rows_of, take
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def token_table(subject: Subject) -> xr.Dataset:
     probes, rows, positions, ids = [], [], [], []
     for name in probe_order(list(subject.probes)):
         batch = subject.probes[name]
-        count, events = rows_of(batch), subject.center_loss(batch).numel() // rows_of(batch)
+        count, events = rows_of(batch), subject.center_loss(take(batch, torch.zeros(1, dtype=torch.int64))).numel()
         probes.append(np.full(count * events, name, dtype=object))
         rows.append(np.repeat(np.arange(count), events))
         positions.append(np.tile(np.arange(events), count))
