@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from scipy import stats
+
 from susceptometer.posterior.component import whole_component
 from susceptometer.posterior.subject import Subject
 from susceptometer.sampling.coupling import independent

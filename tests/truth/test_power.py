@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from exact_subject import K, noisy_subject, read, recipe, score, subject
 from susceptometer.posterior.component import Component
 from susceptometer.posterior.local import LocalPosterior

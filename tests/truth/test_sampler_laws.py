@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
+
 from exact_subject import K, enough_draws, noisy_subject, read, recipe, score, subject
 from susceptometer.posterior.local import LocalPosterior
 from susceptometer.sampling.coupling import independent

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+
 from exact_subject import K, noisy_subject, read, recipe, score, subject, worst
 from susceptometer.estimate.influence import influence
 from susceptometer.estimate.susceptibility import (

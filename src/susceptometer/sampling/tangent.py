@@ -17,7 +17,6 @@ from susceptometer.sampling.sgld import SGLD, LeimkuhlerMatthews
 from susceptometer.types import rows_of, take
 
 
-
 def tangent_cell(
     posterior: LocalPosterior, recipe: Recipe, *, seed: int, groups: Sequence[int]
 ) -> xr.Dataset:
