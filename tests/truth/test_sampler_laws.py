@@ -42,7 +42,7 @@ def metric_sgld(energy, scale):
 
 def frozen_scale():
     """Steps of RMSprop frozen after the first: the loss gradient at w* is all it has seen."""
-    return 4e-3 / (np.abs(system().base.slope) + 0.3)
+    return 1e-2 / (np.abs(system().base.slope) + 0.3)
 
 
 LINEAR = {
@@ -50,9 +50,9 @@ LINEAR = {
     "leimkuhler_matthews": (
         LeimkuhlerMatthews(step_size=1.5e-2), lambda e: lyapunov.leimkuhler_matthews(e, 1.5e-2),
     ),
-    "sghmc": (SGHMC(step_size=5e-3, alpha=0.4), lambda e: lyapunov.sghmc(e, 5e-3, 0.4)),
+    "sghmc": (SGHMC(step_size=1e-2, alpha=0.4), lambda e: lyapunov.sghmc(e, 1e-2, 0.4)),
     "rmsprop_frozen": (
-        RMSpropSGLD(step_size=4e-3, floor=0.3, freeze_after=1), lambda e: metric_sgld(e, frozen_scale()),
+        RMSpropSGLD(step_size=1e-2, floor=0.3, freeze_after=1), lambda e: metric_sgld(e, frozen_scale()),
     ),
 }  # fmt: skip
 
@@ -71,11 +71,11 @@ def test_variance_autocorrelation_and_llc(name, noisy):
         pytest.skip("its metric would depend on the first mini-batch")
     sampler, chain_of = LINEAR[name]
     model = noisy_subject(system(), NOISE) if noisy else subject(system())
-    plan = recipe(sampler, TEMPER, batch_rows=1 if noisy else None, schedule=(512, 45, 30, 2))
+    plan = recipe(sampler, TEMPER, batch_rows=1 if noisy else None, schedule=(1024, 60, 60, 2))
     reading = read(model, plan, 21, keep=Keep(weights=True))
     chain = chain_of(system().energy(*TEMPER, NOISE if noisy else None))
     law, base = chain.law(), system().base
-    assert enough_draws(reading.cells["full"], 2000)
+    assert enough_draws(reading.cells["full"], 1000)
     v = displacements(reading) - law.mean
     assert abs(score(v.mean(1), 0.0)) < K
     square = np.einsum("gti,gtj->gij", v, v) / v.shape[1]
