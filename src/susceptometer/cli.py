@@ -20,9 +20,12 @@ SICK, INTERRUPTED = 3, 130
 
 def quickstart(given: Given) -> dict:
     """Read the bundled model on real text; ends by naming the page."""
+    import torch
+
     from susceptometer.compute.options import ReadOptions
     from susceptometer.domains.quickstart import quickstart as start
 
+    torch.set_num_threads(1)  # the products are small: a second thread mostly waits
     options = ReadOptions(progress=not given.json, command="susceptometer quickstart")
     done = start(given.into, options=options, say=_sayer(given))
     return {"page": str(done.page), "run": str(Path(given.into) / "run"), "components": done.reading.components}
