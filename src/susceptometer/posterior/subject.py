@@ -66,7 +66,7 @@ def _check_precision(subject: Subject) -> None:
                 "weights are stored in half precision", where=f"{subject.name}:{name}",
                 value=str(value.dtype),
                 why="steps smaller than the rounding are lost and the learning coefficient comes out wrong",
-                do="convert the weights to float32; a bfloat16 forward pass is set with Recipe(precision=...)",
+                do="convert the weights to float32; bfloat16 products are chosen with the subject",
             )
 
 

@@ -59,7 +59,7 @@ class Recipe:
         tilt_rows: Rows of the response's own batch m'; None: as ``batch_rows``.
         centered: Subtract each row's gradient at w* and add the mean (baker2019 control variate): the same
             drift in expectation with less mini-batch noise. Needs a table ``[data rows, d]``.
-        precision: Forward products in "float32" or "bfloat16" (the state is float32 either way).
+        precision: Recorded, not yet applied: products are chosen with the subject (``domains.hf``).
     """
 
     sampler: Sampler
