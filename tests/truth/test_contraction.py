@@ -9,6 +9,7 @@ import torch
 from exact_subject import read, recipe, split, subject
 from susceptometer.errors import ChainError
 from susceptometer.estimate.contraction import contraction
+from susceptometer.estimate.convergence import normal_score
 from susceptometer.estimate.susceptibility import susceptibility, susceptibility_coupled
 from susceptometer.sampling.coupling import coupled
 from susceptometer.sampling.sgld import SGLD, LeimkuhlerMatthews
@@ -109,3 +110,12 @@ def test_thinned_draws_are_the_recorded_steps():
     gaps[:] = 0.0
     gaps[..., 23::4] = cell.attrs["radius"]
     assert abs(contraction(cell, plan).saturation - 1) < 1e-5
+
+
+def test_drift_alarms_as_often_with_four_groups_as_with_many():
+    """A limit of 3 means 0.3 % of healthy chains whatever the number of groups (t values would give 5.8 % at 4)."""
+    noise = np.random.default_rng(0).standard_normal((8000, 4))
+    share = np.mean([abs(normal_score(row)) > 3 for row in noise])
+    assert share < 0.006
+    assert np.mean(np.abs(noise.mean(1)) / (noise.std(1, ddof=1) / 2) > 3) > 0.04
+    assert normal_score(np.array([1.0, 1.1, 0.9, 1.0])) > 3 > abs(normal_score(noise[0]))

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from susceptometer.errors import ChainError
+from susceptometer.estimate.convergence import normal_score
 from susceptometer.sampling.recipe import Recipe
 
 TAIL_SHARE, TAIL_PEAK = 0.20, 20.0
@@ -93,6 +93,4 @@ def _growth(gaps: np.ndarray) -> float:
     if steps < 8 or groups < 2 or np.ptp(gaps) == 0:
         return 0.0
     time = np.arange(steps) - (steps - 1) / 2
-    slopes = late @ time / (time @ time)
-    t = slopes.mean() / max(slopes.std(ddof=1) / np.sqrt(groups), 1e-300)
-    return float(np.sign(t) * stats.norm.isf(stats.t.sf(abs(t), groups - 1)))
+    return normal_score(late @ time / (time @ time))

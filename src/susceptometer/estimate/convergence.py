@@ -3,6 +3,7 @@
 import arviz_stats
 import numpy as np
 import xarray as xr
+from scipy import stats
 
 
 def trace_health(cell: xr.Dataset) -> tuple[float, float]:
@@ -18,3 +19,16 @@ def trace_health(cell: xr.Dataset) -> tuple[float, float]:
         return float(trace.size), 1.0
     array = arviz_stats.base.array_stats
     return float(array.ess(trace)), float(array.rhat(trace))
+
+
+def normal_score(values: np.ndarray) -> float:
+    """How far the mean of independent values ``[groups]`` lies from 0, as a standard normal score.
+
+    The t value is mapped through its own law with ``groups - 1`` degrees, so that a limit of 3 means the same
+    false-alarm rate (0.3 %) for 4 groups as for 32. 0 for fewer than two groups or a vanishing mean.
+    """
+    groups = len(values)
+    if groups < 2 or not values.any():
+        return 0.0
+    t = values.mean() / max(values.std(ddof=1) / np.sqrt(groups), 1e-300)
+    return float(np.sign(t) * stats.norm.isf(stats.t.sf(abs(t), groups - 1)))

@@ -7,7 +7,7 @@ import xarray as xr
 
 from susceptometer.errors import ChainError
 from susceptometer.estimate.contraction import contraction
-from susceptometer.estimate.convergence import trace_health
+from susceptometer.estimate.convergence import normal_score, trace_health
 from susceptometer.sampling.reading import Reading
 from susceptometer.sampling.recipe import Recipe
 
@@ -24,7 +24,7 @@ class Health:
         failed: Number of failed groups.
         rhat: Rank-normalised split R-hat of the loss trace over groups.
         ess: Effective draws, all groups together.
-        drift_z: Second minus first half of the loss trace, in standard errors.
+        drift_z: Second minus first half of the loss trace, as a normal score over groups.
         below: Share of draws whose loss lies below L(w*).
         faults: What is wrong, in words; empty if healthy.
         notes: What a reader should know although it is not wrong.
@@ -95,14 +95,12 @@ def health(cell: xr.Dataset, component: str, recipe: Recipe) -> Health:
 
 
 def drift_z(cell: xr.Dataset) -> float:
-    """Mean loss of the second half minus the first, over groups, in standard errors."""
+    """Mean loss of the second half minus the first, over groups, as a normal score."""
     trace = cell["loss"].mean("member").values
     half = trace.shape[1] // 2
     if half < 1 or len(trace) < 2:
         return float("nan")
-    change = trace[:, half:].mean(1) - trace[:, :half].mean(1)
-    spread = change.std(ddof=1) / np.sqrt(len(change))
-    return float(change.mean() / spread) if spread > 0 else 0.0
+    return normal_score(trace[:, half:].mean(1) - trace[:, :half].mean(1))
 
 
 def _failures(cell: xr.Dataset) -> list[str]:

@@ -59,7 +59,6 @@ class Recipe:
         tilt_rows: Rows of the response's own batch m'; None: as ``batch_rows``.
         centered: Subtract each row's gradient at w* and add the mean (baker2019 control variate): the same
             drift in expectation with less mini-batch noise. Needs a table ``[data rows, d]``.
-        precision: Recorded, not yet applied: products are chosen with the subject (``domains.hf``).
     """
 
     sampler: Sampler
@@ -70,7 +69,6 @@ class Recipe:
     batch_rows: int | None = None
     tilt_rows: int | None = None
     centered: bool = False
-    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.sampler.exact_gradient and self.batch_rows is not None:
@@ -96,11 +94,6 @@ class Recipe:
                 "burn_in is shorter than the sampler's warm-up", where="Recipe",
                 value=(self.schedule.burn_in, self.sampler.warm_up),
                 why="draws would come from a law that still changes", do="raise burn_in",
-            )
-        if self.precision not in ("float32", "bfloat16"):
-            raise RecipeError(
-                "unknown precision", where="Recipe", value=self.precision, why="",
-                do="use 'float32' or 'bfloat16'",
             )
 
     def with_schedule(self, **changes: int) -> "Recipe":
