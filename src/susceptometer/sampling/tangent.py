@@ -25,8 +25,9 @@ def tangent_cell(
         a_0 = 0,  a' = a - (eps/2) Hess U_m(w) a - (eps/2) grad L_m'(w),   d l/d n_beta = grad l(w) . a
 
     No finite-h bias and no rounding from small differences; about two gradients dearer per step than one arm
-    of a pair, and forward-mode derivatives are needed (plain path). The result has the variables of a coupled
-    cell (``pair``, ``separation`` = \|a\|, ``loss``), so ``estimate.susceptibility`` columns read it unchanged.
+    of a pair, and forward-mode derivatives are needed (plain path). The result has the ``pair`` and
+    ``loss`` of a coupled cell, so ``estimate.susceptibility.coupled_column`` reads it unchanged, and ``tangent`` = |a|
+    at every step (heavy tails there mean that the error bar is not to be trusted, conventions 7.7).
 
     Args:
         posterior: What is sampled.
@@ -109,7 +110,7 @@ class _Tangent:
         data = {
             "loss": (("group", "member", "draw"), self._loss.numpy()),
             "pair": (("group", "half", "token"), self._pair.numpy()),
-            "separation": (("group", "sign", "step"), self._norms.numpy()),
+            "tangent": (("group", "sign", "step"), self._norms.numpy()),
             "status": (("group",), np.where(healthy, 0, 1).astype(np.int8)),
             "failed_step": (("group",), np.where(healthy, -1, 0)),
             "center_loss": (("token",), self._center.numpy()),
