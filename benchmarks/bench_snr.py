@@ -26,7 +26,7 @@ from susceptometer.sampling.reading import read_here
 from susceptometer.sampling.recipe import Recipe, Schedule
 from susceptometer.sampling.sgld import SGLD, LeimkuhlerMatthews
 
-PLAN = TextPlan(length=129, data_rows=256, base_rows=8)
+PLAN = TextPlan(length=129, data_rows=16, base_rows=16)
 PICO_HEADS = [f"blocks.{layer}.attn.head.{head}" for layer in (0, 1) for head in (0, 3, 4, 7)]
 OTHER_HEADS = [
     f"blocks.{layer}.attn.head.{head}"
@@ -61,9 +61,9 @@ CASES = {
 
 
 def subject_of(model):
-    """The model with the base probe alone: 8 rows of 128 targets, a part of the 256 data rows."""
+    """The model with U, g and f on the same 16 rows of 128 targets: else the covariance reads another loss than U."""
     whole = language.load(model, plan=PLAN)
-    return replace(whole, probes={"base": whole.probes["base"]})
+    return replace(whole, probes={"base": whole.data})
 
 
 def tokens_per_group(plan, targets):
