@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import pkgutil
 import shlex
 import sys
 from collections.abc import Callable
@@ -137,12 +136,23 @@ def doctor(given: Given) -> dict:
 
 
 def reproduce(given: Given) -> dict:
-    """The published claim sets that can be reproduced."""
-    from susceptometer import reproduce as room
+    """A published claim set, run again: claim, published figure, ours ± error, verdict; without NAME: the list."""
+    from susceptometer.reproduce.registry import find, folder_of, names
+    from susceptometer.reproduce.registry import reproduce as run_again
+    from susceptometer.reproduce.setting import Setting
 
-    names = [item.name for item in pkgutil.iter_modules(room.__path__)]
-    _sayer(given)("\n".join(names) or "no claim set is part of this version")
-    return {"claims": names}
+    say = _sayer(given)
+    if given.name is None:
+        for name in names():
+            say(f"{name:<26} {find(name).about}")
+        return {"claims": names()}
+    folder = Path(given.into) if given.into else folder_of(given.name, given.scale, given.seed)
+    text = Path(given.text) if given.text else None
+    table = run_again(given.name, Setting(given.scale, given.seed, folder, text=text, say=say))
+    if given.out:
+        table.write(Path(given.out))
+    say(str(table))
+    return table.as_dict()
 
 
 def _sayer(given: Given) -> Callable[[str], None]:

@@ -31,11 +31,20 @@ def parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
     parts["report"].add_argument("--out", help="the HTML file; default RUN/report.html")
     parts["calibrate"].add_argument("--out", help="JSON file for the recipe")
     parts["doctor"].add_argument("--partial", action="store_true", help="accept an interrupted run")
-    parts["reproduce"].add_argument("name", nargs="?", help="a claim set")
+    _add_reproduction(parts["reproduce"])
     _add_settings(parts["calibrate"], groups=8)
     _add_settings(parts["read"], groups=None)
     _add_read_options(parts["read"])
     return whole
+
+
+def _add_reproduction(part: argparse.ArgumentParser) -> None:
+    part.add_argument("name", nargs="?", help="a claim set; without it: the list")
+    part.add_argument("--scale", default="smoke", choices=["smoke", "cpu", "gpu"], help="how much is measured")
+    part.add_argument("--seed", type=int, default=0, help="names all random streams")
+    part.add_argument("--into", help="folder of finished cells; the same command goes on there")
+    part.add_argument("--text", help="text file or folder; default: what every Python installation holds")
+    part.add_argument("--out", help="also write the table: .md or .json")
 
 
 def _add_settings(part: argparse.ArgumentParser, *, groups: int | None) -> None:
