@@ -132,3 +132,25 @@ def test_half_precision_products_change_little(precision, tolerance):
         near = stages.losses(component, weights, carry, None)
         exact = one.stages.losses(component, weights, carry, None)
     assert (near - exact).abs().max() < tolerance
+
+
+def test_fused_attention_only_where_it_gives_the_same_logits():
+    used = {family: subject(family).stages.attention for family in FAMILIES}
+    assert used["gpt_neox"] == used["llama"] == used["mistral"] == "sdpa"
+    assert used["gemma2"] == "eager"  # capped scores, which the fused kernel leaves out
+    assert used["falcon_sequential"] == "eager"  # its fused form adds the position bias otherwise
+    one = subject("llama").stages
+    assert one.model.config._attn_implementation == "eager"
+
+
+def test_a_fused_kernel_with_other_logits_is_not_used(monkeypatch):
+    from transformers import AttentionInterface
+
+    original = AttentionInterface()["sdpa"]
+
+    def damped(*args, **options):
+        return original(*args, **options | {"scaling": 0.9 * (options.get("scaling") or 1.0)})
+
+    twin = skeleton(model("llama"))
+    monkeypatch.setitem(AttentionInterface._global_mapping, "sdpa", damped)
+    assert HFStages(twin).attention == "eager"

@@ -4,7 +4,7 @@ For a component that first acts in layer k, `HFStages.prefix` runs the embedding
 once per row. `HFStages.losses` runs layers k and later on ``chains * rows`` sequences at once with the
 model's own code; earlier layers pass through, and only modules that hold weights of the component get a
 forward function in which every chain has its own values (``hf_patch``). Logits are never stored
-(``posterior.kernel``).
+(``posterior.kernel``); attention runs fused where that gives the model's own logits (``hf_hook``).
 
 Nothing is taken on trust: `HFStages.serves` compares losses with the plain path on a small example before
 a component is served, so a model that does not fit this scheme falls back to the plain path.
@@ -33,6 +33,8 @@ from transformers import PreTrainedModel
 
 from susceptometer.domains.hf_hook import (
     BEFORE,
+    attending,
+    best_attention,
     catch_input,
     catch_output,
     owners,
@@ -84,6 +86,7 @@ class HFStages:
         self.head: Head | None = measured_head(self.model, self.precision) if self.layers else None
         self.owners = owners(self.model)
         self.places, self.tupled = places(self.model, self.layers)
+        self.attention = best_attention(self.model)
 
     def serves(self, component: Component) -> bool:
         """Whether the component runs in stages with the same losses as the plain path (checked once)."""
@@ -170,7 +173,8 @@ class HFStages:
         return {self.layers[number]: pass_through(self.tupled) for number in numbers}
 
     def _base(self, inputs: Tensor) -> Tensor:
-        return self.model.base_model(input_ids=inputs, use_cache=False)[0]
+        with attending(self.model, self.attention):
+            return self.model.base_model(input_ids=inputs, use_cache=False)[0]
 
     def _plan(self, component: Component) -> Plan | None:
         key = _signature(component)
