@@ -9,7 +9,8 @@ from susceptometer.domains.corpus import zstandard_library
 from susceptometer.errors import DataError
 
 TEXT_COLUMNS = ("text", "content", "document")
-DOMAIN_COLUMNS = ("domain", "source", "subset", "pile_set_name")
+DOMAIN_COLUMNS = ("domain", "pile_set_name", "source", "subset")
+SURE_COLUMNS = DOMAIN_COLUMNS[:2]
 JSON_SUFFIXES = (".jsonl", ".json", ".jsonl.zst")
 
 
@@ -17,8 +18,9 @@ def text_documents(path: str | Path) -> dict[str, list[str]]:
     """Documents by domain, from one file or from every readable file of a folder.
 
     A file of text is one document. A line of JSON or a row of Parquet is one document with its text in ``text``
-    (or ``content``, ``document``) and, if there is one, its domain in ``domain`` (or ``source``, ``subset``).
-    Without a label the file's name is the domain.
+    (or ``content``, ``document``) and, if there is one, its domain in ``domain`` (or ``pile_set_name``; in a single
+    file also ``source`` or ``subset``, which elsewhere often name one document). Without a label the file's name is
+    the domain. A folder with such files is read for them alone: its README or manifest is no document.
 
     Raises:
         DataError: The file is missing, empty, or cannot be read as what its name says.
@@ -30,9 +32,11 @@ def text_documents(path: str | Path) -> dict[str, list[str]]:
             why="nothing can be read from it", do="check the path",
         )
     files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
+    tables = [file for file in files if _is_table(file)]
+    columns = SURE_COLUMNS if len(tables) > 1 else DOMAIN_COLUMNS
     found: dict[str, list[str]] = {}
-    for file in files:
-        for domain, text in _documents(file):
+    for file in tables or files:
+        for domain, text in _documents(file, columns):
             if text.strip():
                 found.setdefault(domain, []).append(text)
     if not found:
@@ -43,13 +47,16 @@ def text_documents(path: str | Path) -> dict[str, list[str]]:
     return found
 
 
-def _documents(file: Path) -> Iterator[tuple[str, str]]:
+def _is_table(file: Path) -> bool:
+    return file.name.endswith((*JSON_SUFFIXES, ".parquet"))
+
+
+def _documents(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     stem = file.name.split(".")[0] or "text"
-    if file.name.endswith(JSON_SUFFIXES):
-        return _json_lines(file, stem)
-    if file.suffix == ".parquet":
-        return _parquet(file, stem)
-    return iter([(stem, _plain(file))])
+    if not _is_table(file):
+        return iter([(stem, _plain(file))])
+    rows = _parquet(file) if file.suffix == ".parquet" else _json_lines(file)
+    return (_labelled(row, stem, columns) for row in rows)
 
 
 def _plain(file: Path) -> str:
@@ -59,12 +66,12 @@ def _plain(file: Path) -> str:
         raise _unreadable(file, error, "save it as UTF-8 text") from error
 
 
-def _json_lines(file: Path, stem: str) -> Iterator[tuple[str, str]]:
+def _json_lines(file: Path) -> Iterator[dict]:
     number = 0
     try:
         for number, line in enumerate(_lines(file), start=1):  # noqa: B007
             if line.strip():
-                yield _labelled(json.loads(line), stem)
+                yield _with_text(json.loads(line))
     except (ValueError, KeyError, TypeError, OSError) as error:
         do = f"every line must be a JSON object with a text in {', '.join(TEXT_COLUMNS)}"
         raise _unreadable(file, f"line {number}: {error}", do) from error
@@ -83,14 +90,19 @@ def _lines(file: Path) -> Iterator[str]:
         raise ValueError(str(error)) from error
 
 
-def _labelled(row: dict, stem: str) -> tuple[str, str]:
+def _with_text(row: dict) -> dict:
+    """The row with its text under ``text``."""
     text = next((row[key] for key in TEXT_COLUMNS if key in row), None)
     if not isinstance(text, str):
         raise KeyError(f"no text among {list(row)}")
-    return str(next((row[key] for key in DOMAIN_COLUMNS if row.get(key)), stem)), text
+    return {**row, "text": text}
 
 
-def _parquet(file: Path, stem: str) -> Iterator[tuple[str, str]]:
+def _labelled(row: dict, stem: str, columns: tuple[str, ...]) -> tuple[str, str]:
+    return str(next((row[key] for key in columns if row.get(key)), stem)), row["text"]
+
+
+def _parquet(file: Path) -> Iterator[dict]:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -102,7 +114,7 @@ def _parquet(file: Path, stem: str) -> Iterator[tuple[str, str]]:
     if not set(kept) & set(TEXT_COLUMNS):
         do = f"name the text column one of {', '.join(TEXT_COLUMNS)}"
         raise _unreadable(file, f"columns {table.column_names}", do)
-    yield from (_labelled(row, stem) for row in table.select(kept).to_pylist())
+    yield from map(_with_text, table.select(kept).to_pylist())
 
 
 def _unreadable(file: Path, error: object, do: str) -> DataError:
