@@ -2,7 +2,8 @@ r"""Counts of contexts and next tokens in a corpus: a sparse table, its counting
 
 c_xy counts output y after context x, c_x = sum_y c_xy, N = sum_x c_x; A_hat[y, x] = c_xy / sqrt(c_x N) is kept sparse,
 one entry per pair that occurs, so 10^6 contexts fit. Rare contexts lie: if every context occurs once the "modes" are
-one per token with s_y² = q(y), whatever the data; hence the unbiased Gram matrix, the floor and the coverage (all derived).
+one per token with s_y² = q(y), whatever the data; hence the unbiased Gram matrix, the floor and the coverage
+(all derived).
 """
 
 from dataclasses import dataclass
