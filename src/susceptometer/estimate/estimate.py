@@ -94,6 +94,34 @@ def jackknife(total: np.ndarray, leave_out: np.ndarray) -> tuple[np.ndarray, np.
     return total, np.sqrt((groups - 1) / groups * spread)
 
 
+Shares = tuple[np.ndarray, np.ndarray]
+"""A value ``[...]`` and every group's share of it ``[groups, ...]``, whose spread gives its error."""
+
+
+def summary(value: np.ndarray, shares: np.ndarray) -> dict[str, np.ndarray]:
+    """``value`` and ``error`` = sd(shares)/sqrt(groups), ``[...]`` each, from ``Shares``."""
+    return {"value": value, "error": shares.std(0, ddof=1) / np.sqrt(len(shares))}
+
+
+def covariance_of_means(first: np.ndarray, second: np.ndarray) -> Shares:
+    r"""Unbiased covariance S of group means a_i, b_i and every group's share of it (derived).
+
+    With alpha_i, beta_i the deviations from the means over groups, S = sum_i alpha_i beta_i/(G - 1). The share is
+    k alpha_i beta_i with k = G/sqrt((G - 1)(G - 2)): since alpha and beta of different groups are correlated by
+    -1/(G - 1), the spread of the products over groups is expected to be (1 + rho^2)(G - 2)/G, while
+    Var S = (1 + rho^2)/(G - 1) (unit variances, correlation rho, normal means); this k makes
+    sd(shares)^2/G unbiased. The delete-one jackknife has k = G/(G - 2), 1.5 times its variance at G = 4.
+
+    Args:
+        first: a, ``[groups, ...]``; at least two groups.
+        second: b, broadcastable against ``first``.
+    """
+    groups = len(first)
+    products = (first - first.mean(0)) * (second - second.mean(0))
+    factor = groups / np.sqrt((groups - 1) * max(groups - 2, 1))
+    return products.sum(0) / (groups - 1), factor * products
+
+
 def healthy_groups(cell: xr.Dataset, component: str, *, drop_failed: bool = False) -> xr.Dataset:
     """The groups whose chains are healthy.
 

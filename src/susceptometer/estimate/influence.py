@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from susceptometer.errors import RunError
-from susceptometer.estimate.estimate import Estimate, healthy_groups, jackknife
+from susceptometer.estimate.estimate import Estimate, covariance_of_means, healthy_groups, summary
 from susceptometer.sampling.reading import Reading
 
 
@@ -41,13 +41,13 @@ def influence(
             do="read with keep=Keep(tokens=True)",
         )
     left, right = (_losses(reading, cell, part, per_row=per_row) for part in (sources, targets))
-    value, error = _covariance(left, right)
+    found = _covariance(left, right)
     scale = np.outer(left.std((0, 1)), right.std((0, 1)))
     data = xr.Dataset(
         {
-            "value": (("source", "target"), value),
-            "error": (("source", "target"), error),
-            "correlation": (("source", "target"), -value / np.maximum(scale, 1e-300)),
+            "value": (("source", "target"), found["value"]),
+            "error": (("source", "target"), found["error"]),
+            "correlation": (("source", "target"), -found["value"] / np.maximum(scale, 1e-300)),
         },
         {"source": np.asarray(sources), "target": np.asarray(targets)},
     )
@@ -57,7 +57,7 @@ def influence(
 def influence_blocks(
     reading: Reading, component: str, *, sources: np.ndarray, targets: np.ndarray, block: int = 512
 ) -> Iterator[Estimate]:
-    """The same in tiles of at most ``block x block`` tokens: memory (groups + 3) x block^2 x 8 bytes.
+    """The same in tiles of at most ``block x block`` tokens: memory (2 groups + 3) x block^2 x 8 bytes.
 
     Yields tiles row by row; concatenate by their coordinates.
     """
@@ -91,21 +91,10 @@ def _row_numbers(reading: Reading) -> np.ndarray:
     return np.cumsum(change) - 1
 
 
-def _covariance(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pooled -Cov and jackknife error over groups, ``[s, t]``."""
-    groups, count = left.shape[:2]
-    products = np.einsum("gns,gnt->gst", left, right)
-    sums, others = left.sum(1), right.sum(1)
-
-    def minus_cov(product: np.ndarray, a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
-        return -(product / n - np.outer(a / n, b / n))
-
-    total = (products.sum(0), sums.sum(0), others.sum(0))
-    pooled = minus_cov(*total, groups * count)
-    left_out = np.stack(
-        [
-            minus_cov(total[0] - products[i], total[1] - sums[i], total[2] - others[i], (groups - 1) * count)
-            for i in range(groups)
-        ]
-    )
-    return jackknife(pooled, left_out)
+def _covariance(left: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray]:
+    """-Cov inside groups and between their means (unbiased; see ``susceptibility_covariance``), ``[s, t]``."""
+    inside = np.einsum("gns,gnt->gst", left, right) / left.shape[1]
+    mean, other = left.mean(1)[:, :, None], right.mean(1)[:, None]
+    inside -= mean * other
+    between = covariance_of_means(mean, other)
+    return summary(-(inside.mean(0) + between[0]), -(inside + between[1]))

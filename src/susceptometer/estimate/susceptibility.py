@@ -7,7 +7,7 @@ import xarray as xr
 
 from susceptometer.errors import ChainError, RecipeError
 from susceptometer.estimate.contraction import contraction
-from susceptometer.estimate.estimate import Estimate, healthy_groups, jackknife
+from susceptometer.estimate.estimate import Estimate, Shares, covariance_of_means, healthy_groups, summary
 from susceptometer.sampling.reading import Reading
 
 Columns = dict[str, np.ndarray]
@@ -28,9 +28,8 @@ def susceptibility(reading: Reading, *, drop_failed: bool = False) -> Estimate:
     """
 
     def best(name: str, cell: xr.Dataset) -> Columns:
-        if reading.recipe.coupling.responds and contraction(cell, reading.recipe).valid:
-            return {**coupled_column(cell, reading.base), "estimator": np.array("coupled")}
-        return {**covariance_column(cell, reading.base), "estimator": np.array("covariance")}
+        estimator, shares = _best(cell, reading)
+        return {**summary(*shares), "estimator": np.array(estimator)}
 
     return _columns(reading, best, drop_failed)
 
@@ -40,7 +39,13 @@ def susceptibility_covariance(reading: Reading, *, drop_failed: bool = False) ->
 
         chi_w[xy] = -( E_C[g f_xy] - E_C[g] E_C[f_xy] ),   f_xy = l_xy - Lbar
 
-    Pools all chains, each measured from the mean of its own response arm; errors by delete-one-group jackknife. On SGLD at step eps its law is
+    Every chain is measured from the mean of its own response arm. With c_i the covariance inside group i about
+    its own means a_i = mean g and b_i = mean f, and S the sample covariance of the a_i and b_i between groups,
+
+        -chi_w = mean_i c_i + S = mean_i m_i(g f) - mean_{i != j} a_i b_j
+
+    is a U-statistic: unbiased for stationary chains of any length, where the plug-in about pooled means misses
+    Cov(a, b)/groups. Errors: see ``covariance_of_means``. On SGLD at step eps its law is
     -1/2 tr(H S B S) with the widened S (conventions 7.4): biased upwards by about eps p/2 per direction.
 
     Shapes:
@@ -57,8 +62,10 @@ def susceptibility_two_run(
         chi_2 = chi_w - E_C[g] ( E_C[f_xy] - E_F[f_xy] )
 
     ``within`` is chi_w (coupled where available) and ``mean_term`` the rest; comparable between components
-    only after column standardisation (unknown Z_F/Z_C). The error of E_F is common to all components and
-    stored as ``full_error``.
+    only after column standardisation (unknown Z_F/Z_C). Both parts come from the same chains, so a group's
+    shares of them are added before their spread is taken; the error of E_F, from other chains and common to all
+    components, is added in quadrature and stored as ``full_error``. E_C[g] E_C[f] is averaged over pairs of different
+    groups, so the value is unbiased.
 
     Args:
         reading: Restricted runs; its cell ``full`` is used if ``full`` is not given.
@@ -79,20 +86,15 @@ def susceptibility_two_run(
         )
     whole = healthy_groups(full if full is not None else reading.cell("full"), "full", drop_failed=drop_failed)
     shift, shift_error = _mean_shift(whole, reading.base)
-    within = susceptibility(reading, drop_failed=drop_failed)
 
     def two_run(name: str, cell: xr.Dataset) -> Columns:
-        g, f = _group_means(cell, reading.base)
-        term, term_error = jackknife(
-            -g.mean() * (f.mean(0) - shift),
-            np.stack([-np.delete(g, i).mean() * (np.delete(f, i, 0).mean(0) - shift) for i in range(len(g))]),
-        )
-        chi = within.data.sel(component=name)
-        full_error = abs(g.mean()) * shift_error
-        total = np.sqrt(chi["error"].values ** 2 + term_error**2 + full_error**2)
+        estimator, within = _best(cell, reading)
+        term = _mean_term(cell, reading.base, shift)
+        full_error = abs(_group_means(cell, reading.base)[0].mean()) * shift_error
+        both = summary(within[0] + term[0], within[1] + term[1])
         return {
-            "value": chi["value"].values + term, "error": total, "within": chi["value"].values,
-            "mean_term": term, "full_error": full_error,
+            "value": both["value"], "error": np.hypot(both["error"], full_error), "within": within[0],
+            "mean_term": term[0], "full_error": full_error, "estimator": np.array(estimator),
         }
 
     return _columns(reading, two_run, drop_failed)
@@ -129,42 +131,43 @@ def susceptibility_coupled(reading: Reading, *, drop_failed: bool = False) -> Es
 
 def coupled_column(cell: xr.Dataset, base: slice) -> Columns:
     """Response of f = l - Lbar to n_beta for one component: value, error and the two halves, ``[tokens]``."""
-    response = cell["pair"].values - cell["pair"].values[..., base].mean(-1, keepdims=True)
-    per_group = response.sum(1) / cell.sizes["draw"]
-    groups, first = len(per_group), (cell.sizes["draw"] + 1) // 2
+    response = _response(cell, base)
+    first = (cell.sizes["draw"] + 1) // 2
     second = cell.sizes["draw"] - first
     return {
-        "value": per_group.mean(0),
-        "error": per_group.std(0, ddof=1) / np.sqrt(groups),
+        **summary(*_coupled_shares(cell, base)),
         "first_half": response[:, 0].mean(0) / first,
         "second_half": response[:, 1].mean(0) / max(1, second),
     }
 
 
 def covariance_column(cell: xr.Dataset, base: slice) -> Columns:
-    """-Cov(g, f) within each response arm, pooled, for one component: value and jackknife error, ``[tokens]``."""
+    """-Cov(g, f) within each response arm for one component: unbiased value and error, ``[tokens]``."""
+    return summary(*_covariance_shares(cell, base))
+
+
+def _response(cell: xr.Dataset, base: slice) -> np.ndarray:
+    """Sum over draws of the response of f, ``[groups, half, tokens]``."""
+    return cell["pair"].values - cell["pair"].values[..., base].mean(-1, keepdims=True)
+
+
+def _coupled_shares(cell: xr.Dataset, base: slice) -> Shares:
+    """The mean response and every group's own."""
+    per_group = _response(cell, base).sum(1) / cell.sizes["draw"]
+    return per_group.mean(0), per_group
+
+
+def _covariance_shares(cell: xr.Dataset, base: slice) -> Shares:
+    """-Cov(g, f) and every group's share, from sums within groups and products of means between groups."""
     count = cell.sizes["member"] * cell.sizes["draw"]
-    sum_g = cell["loss"].sum(("member", "draw")).values
+    g, f = _group_means(cell, base)
     sum_gg = (cell["loss"] ** 2).sum(("member", "draw")).values
-    sums = [sum_g, sum_gg, cell["sum_l"].values, cell["sum_gl"].values, *_arm_gaps(cell, base)]
-
-    def chi(parts: list[np.ndarray], n: int) -> np.ndarray:
-        g, gg, l, gl, gap_g, gap_l = parts  # noqa: E741
-        mean_f, mean_gf = (l - g) / n, (gl - gg) / n
-        between = gap_g / n * ((gap_l - gap_g) / n)
-        return -(mean_gf - g / n * mean_f - between)
-
-    groups = len(sum_g)
-    totals = [part.sum(0) for part in sums]
-    pooled = chi(totals, groups * count)
-    left = np.stack(
-        [
-            chi([t - part[i] for t, part in zip(totals, sums, strict=True)], (groups - 1) * count)
-            for i in range(groups)
-        ]
-    )
-    value, error = jackknife(pooled, left)
-    return {"value": value, "error": error}
+    mean_gf = (cell["sum_gl"].values - sum_gg[:, None]) / count
+    gap_g, gap_l = _arm_gaps(cell, base)
+    gap_f = (gap_l - gap_g[:, None]) / count
+    inside = mean_gf - g[:, None] * f - gap_g[:, None] / count * gap_f
+    means, arms = covariance_of_means(g[:, None], f), covariance_of_means(gap_g[:, None] / count, gap_f)
+    return -(inside.mean(0) + means[0] + arms[0]), -(inside + means[1] + arms[1])
 
 
 def _arm_gaps(cell: xr.Dataset, base: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -214,7 +217,24 @@ def _group_means(cell: xr.Dataset, base: slice) -> tuple[np.ndarray, np.ndarray]
 def _mean_shift(cell: xr.Dataset, base: slice) -> tuple[np.ndarray, np.ndarray]:
     """E_F[f] - f(w*) and its standard error, ``[tokens]``."""
     _, f = _group_means(cell, base)
-    return f.mean(0), f.std(0, ddof=1) / np.sqrt(len(f))
+    found = summary(f.mean(0), f)
+    return found["value"], found["error"]
+
+
+def _mean_term(cell: xr.Dataset, base: slice, shift: np.ndarray) -> Shares:
+    """-E_C[g] (E_C[f] - E_F[f]) and every group's share, to first order."""
+    g, f = _group_means(cell, base)
+    between, _ = covariance_of_means(g[:, None], f)
+    off = f.mean(0) - shift
+    value = -(g.mean() * off - between / len(g))
+    return value, -(g[:, None] * off + g.mean() * (f - f.mean(0)))
+
+
+def _best(cell: xr.Dataset, reading: Reading) -> tuple[str, Shares]:
+    """Name and shares of the estimator that these chains allow."""
+    if reading.recipe.coupling.responds and contraction(cell, reading.recipe).valid:
+        return "coupled", _coupled_shares(cell, reading.base)
+    return "covariance", _covariance_shares(cell, reading.base)
 
 
 def psi(chi: Estimate) -> xr.DataArray:
