@@ -137,9 +137,10 @@ def doctor(given: Given) -> dict:
 
 def reproduce(given: Given) -> dict:
     """A published claim set, run again: claim, published figure, ours ± error, verdict; without NAME: the list."""
-    from susceptometer.reproduce.registry import find, folder_of, names
+    from susceptometer.reproduce.registry import find, folder_of, names, page
     from susceptometer.reproduce.registry import reproduce as run_again
     from susceptometer.reproduce.setting import Setting
+    from susceptometer.view.claims_page import write_claims_page
 
     say = _sayer(given)
     if given.name is None:
@@ -148,10 +149,14 @@ def reproduce(given: Given) -> dict:
         return {"claims": names()}
     folder = Path(given.into) if given.into else folder_of(given.name, given.scale, given.seed)
     text = Path(given.text) if given.text else None
-    table = run_again(given.name, Setting(given.scale, given.seed, folder, text=text, say=say))
+    setting = Setting(given.scale, given.seed, folder, text=text, say=say)
+    table = run_again(given.name, setting)
     if given.out:
         table.write(Path(given.out))
     say(str(table))
+    if given.page:
+        write_claims_page(Path(given.page), page(table, setting))
+        say(f"page: {given.page}")
     return table.as_dict()
 
 
@@ -225,7 +230,16 @@ def _options(given: Given) -> Any:
     aimed = given.target_se is not None or given.budget is not None
     goal = Goal(target_se=given.target_se, budget=given.budget, of=given.of) if aimed else None
     keep = Keep(weights=given.keep_weights)
-    return replace(options, goal=goal, full=given.full, keep=keep)
+    return replace(options, goal=goal, full=given.full, keep=keep, engine=_engine(given))
+
+
+def _engine(given: Given) -> Any:
+    from susceptometer.compute.cells import run_here
+    from susceptometer.compute.ray_engine import RayEngine
+
+    if given.engine == "ray" or given.ray_address:
+        return RayEngine(address=given.ray_address, workers=given.workers, announce=_sayer(given))
+    return run_here
 
 
 def _read_summary(given: Given, reading: Any, run: str) -> dict:

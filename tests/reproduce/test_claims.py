@@ -6,6 +6,7 @@ import types
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from susceptometer import cli
 from susceptometer.errors import DataError, RunError
@@ -21,11 +22,19 @@ def measure(setting):
     return [Claim("the mean is one", "1 (derived)", f"{mean:.3f} ± 0.000", "agrees" if mean == 1 else "differs", "0")]
 
 
+def drawn(setting):
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().plot(setting.kept("deep/mean", lambda: pytest.fail("drawn from kept cells"))["value"])
+    return {"three <numbers>": figure}
+
+
 @pytest.fixture
 def planted(monkeypatch):
     """A claim set `planted-set` that the registry finds."""
     MADE.clear()
-    found = registry.Reproduction("planted-set", "Means of three numbers.", ["lau2023"], measure, {"smoke": "nothing"})
+    found = registry.Reproduction(
+        "planted-set", "Means of three numbers.", ["lau2023"], measure, {"smoke": "nothing"}, figures=drawn
+    )
     module = types.ModuleType("planted_set")
     module.REPRODUCTION = found
     monkeypatch.setitem(sys.modules, "susceptometer.reproduce.planted_set", module)
@@ -40,6 +49,17 @@ def test_the_command_prints_claims_and_writes_the_table(planted, tmp_path, capsy
     assert table["claims"][0]["verdict"] == "agrees"
     assert "susceptometer reproduce planted-set --scale smoke --seed 0" in table["provenance"]["command"]
     assert "| the mean is one | 1 (derived) | 1.000 ± 0.000 | 0 | agrees |" in out.read_text()
+
+
+def test_the_page_holds_claims_and_figures_and_loads_nothing(planted, tmp_path, capsys):
+    page = tmp_path / "deep" / "page.html"
+    assert cli.main(["reproduce", "planted-set", "--into", str(tmp_path / "cells"), "--page", str(page)]) == 0
+    text = page.read_text()
+    assert "the mean is one" in text
+    assert "three &lt;numbers&gt;" in text
+    assert "data:image/svg+xml" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert 'src="http' not in text
 
 
 def test_a_second_run_goes_on_from_kept_cells(planted, tmp_path):

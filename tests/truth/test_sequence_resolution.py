@@ -51,9 +51,15 @@ def test_four_spins_by_quadrature(n_beta):
 
 def adaptive_llc(pull, n_beta):
     """One unlearned spin by adaptive quadrature: a second, independent rule."""
-    density = lambda w: np.exp(-n_beta * (np.log(np.cosh(w)) - pull * w) - w**2 / 2)
-    mean = lambda w: (np.log(np.cosh(w)) - pull * w) * density(w)
-    return n_beta * integrate.quad(mean, -9, 9)[0] / integrate.quad(density, -9, 9)[0]
+
+    def excess(w):
+        return np.log(np.cosh(w)) - pull * w
+
+    def density(w):
+        return np.exp(-n_beta * excess(w) - w**2 / 2)
+
+    total = integrate.quad(density, -9, 9)[0]
+    return n_beta * integrate.quad(lambda w: excess(w) * density(w), -9, 9)[0] / total
 
 
 @pytest.mark.parametrize(("spin", "quadratic", "exact"), [(1, 5.14, 4.774), (2, 31.28, 31.17), (3, 222.2, 222.2)])

@@ -9,11 +9,13 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 
 import susceptometer.reproduce as room
 from susceptometer.errors import DataError
-from susceptometer.reproduce.claims import Claim, ClaimTable
+from susceptometer.reproduce.claims import HEADINGS, Claim, ClaimTable
 from susceptometer.reproduce.setting import Scale, Setting
+from susceptometer.view.claims_page import claims_page
 
 BASE = {"claims", "setting", "registry"}
 
@@ -30,6 +32,7 @@ class Reproduction:
         cost: What each scale costs in words, said before it starts.
         version: Raised when the meaning of kept cells changes.
         facts: What a run adds to its provenance, e.g. the hash of its text.
+        figures: Pictures of a finished run, caption to figure, drawn from its kept cells.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Reproduction:
     cost: Mapping[Scale, str]
     version: int = 1
     facts: Callable[[Setting], Mapping[str, str]] = field(default=lambda _: {})
+    figures: Callable[[Setting], Mapping[str, Figure]] = field(default=lambda _: {})
 
 
 def names() -> list[str]:
@@ -79,6 +83,15 @@ def reproduce(name: str, setting: Setting) -> ClaimTable:
     setting.say(f"{found.about} Cost at scale {setting.scale}: {found.cost[setting.scale]}.")
     claims = list(found.run(setting))
     return ClaimTable(name, setting.scale, claims, _provenance(found, setting))
+
+
+def page(table: ClaimTable, setting: Setting) -> str:
+    """The page of a finished run: its figures and claims in one offline HTML file."""
+    found = find(table.name)
+    rows = [row.cells() for row in table.claims]
+    return claims_page(
+        table.name, found.about, table=(HEADINGS, rows), facts=table.provenance, figures=found.figures(setting)
+    )
 
 
 def folder_of(name: str, scale: str, seed: int) -> Path:

@@ -45,6 +45,7 @@ def _add_reproduction(part: argparse.ArgumentParser) -> None:
     part.add_argument("--into", help="folder of finished cells; the same command goes on there")
     part.add_argument("--text", help="text file or folder; default: what every Python installation holds")
     part.add_argument("--out", help="also write the table: .md or .json")
+    part.add_argument("--page", help="also write a page with figures: .html")
 
 
 def _add_settings(part: argparse.ArgumentParser, *, groups: int | None) -> None:
@@ -71,6 +72,9 @@ def _add_read_options(part: argparse.ArgumentParser) -> None:
     part.add_argument("--target-se", type=float, help="more groups until no error exceeds this")
     part.add_argument("--budget", type=seconds, help="more groups until this time is used: 90s, 30m, 2h")
     part.add_argument("--of", default="llc", choices=["llc", "chi"], help="whose error counts")
+    part.add_argument("--engine", default="local", choices=["local", "ray"], help="where cells run")
+    part.add_argument("--ray-address", help="a running Ray cluster to join; default: start a local one")
+    part.add_argument("--workers", type=int, help="worker processes of a local Ray; default: one per core")
     part.add_argument("--dry-run", action="store_true", help="print the forecast only")
 
 
