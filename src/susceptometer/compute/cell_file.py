@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ CARD = "cell.json"
 """The file that makes a cell complete: what the cell is, and the size and checksum of every other file."""
 
 ARRAYS = "arrays.zarr"
+
+FOREIGN_SECONDS = 86400.0
+"""Age at which the part of a cell that another machine was writing counts as abandoned."""
 
 
 def write_cell(folder: Path, data: xr.Dataset, card: dict[str, Any]) -> None:
@@ -34,6 +38,7 @@ def write_cell(folder: Path, data: xr.Dataset, card: dict[str, Any]) -> None:
     """
     part = folder.with_name(f".part-{folder.name}-{socket.gethostname()}-{os.getpid()}")
     with storing(folder, cleanup=part):
+        shutil.rmtree(part, ignore_errors=True)  # of a killed writer that had this process's number
         part.mkdir(parents=True)
         data.to_zarr(part / ARRAYS, mode="w", consolidated=False)
         files = {name: [size, check] for name, size, check in _files(part)}
@@ -114,11 +119,20 @@ def broken(folder: Path, value: str) -> RunError:
 
 
 def remove_leftovers(cells: Path) -> None:
-    """Delete the parts of cells whose writer is no longer alive on this machine."""
+    """Delete the parts of cells whose writer is dead: here, or on a machine that wrote nothing for a day."""
     for part in cells.glob(".part-*"):
         host, _, process = part.name.removeprefix(".part-").partition("-")[2].rpartition("-")
-        if host == socket.gethostname() and not _alive(process):
+        here = host == socket.gethostname()
+        if not _alive(process) if here else _seconds_old(part) > FOREIGN_SECONDS:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _seconds_old(part: Path) -> float:
+    """Seconds since anything was added to a part; 0 where it has just gone."""
+    try:
+        return time.time() - part.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _alive(process: str) -> bool:

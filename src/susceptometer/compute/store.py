@@ -264,8 +264,10 @@ def _stored(folder: Path, stored: dict) -> StoredCell:
 
 
 def tidy(path: Path) -> None:
-    """Remove what killed writers left behind."""
+    """Remove what killed writers and killed senders left behind."""
     remove_leftovers(path / CELLS)
+    for file in path.glob(".part-beacon-*"):
+        file.unlink(missing_ok=True)
 
 
 def _same_losses(old: list[float], new: list[float]) -> bool:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from susceptometer.errors import SubjectError
 from susceptometer.posterior.component import Component
+from susceptometer.posterior.moved import Memo, moved, moved_mapping
 from susceptometer.posterior.stages import Stages
 from susceptometer.types import Batch, LossFn, Params, rows_of, take
 
@@ -52,6 +53,21 @@ class Subject:
     def with_params(self, params: Params) -> "Subject":
         """The same subject around other weights; stages are dropped, since they belong to the old ones."""
         return replace(self, params=params, stages=None)
+
+    def on(self, device: torch.device | str) -> "Subject":
+        """The same subject computing on another device; itself where it is there already.
+
+        Weights, data and probes are moved, and whatever tensors the loss and the stages hold (if they are modules,
+        partials or dataclasses; a closure keeps its own).
+        """
+        device = torch.device(device)
+        if all(value.device.type == device.type for value in self.params.values()):
+            return self
+        memo: Memo = {}
+        probes = {name: moved_mapping(batch, device, memo) for name, batch in self.probes.items()}
+        loss, stages = moved(self.loss, device, memo), moved(self.stages, device, memo)
+        params, data = moved_mapping(self.params, device, memo), moved_mapping(self.data, device, memo)
+        return replace(self, params=params, loss=loss, data=data, probes=probes, stages=stages)
 
     @torch.no_grad()
     def center_loss(self, batch: Batch) -> Tensor:
