@@ -28,6 +28,12 @@ _HOMES = {
     "compute.read": ("cost", "extend", "read"),
     "compute.schedule": ("Goal",),
     "view.report": ("report",),
+    "patterning.response": ("Response", "response"),
+    "patterning.inverse": ("Inversion",),
+    "patterning.limits": ("Limits",),
+    "patterning.weighting": ("Clip",),
+    "patterning.plan": ("Plan", "plan"),
+    "train.weighted_data": ("DataWeights", "load_weights"),
     "errors": ("SusceptometerError",),
 }  # fmt: skip
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}

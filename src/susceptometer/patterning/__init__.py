@@ -1,0 +1,1 @@
+"""Turning it round: from a wanted change inside the network to weights on its training data."""
