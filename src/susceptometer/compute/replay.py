@@ -32,10 +32,11 @@ def evaluated(
         ProbeReader(posterior, groups * members), recipe.coupling,
         groups=groups, draws=draws, tilt=recipe.coupling.tilt(recipe.n_beta),
     )  # fmt: skip
-    for draw in range(draws):
-        moments.update(weights[:, :, draw].flatten(0, 1), draw)
+    for first in range(0, draws, moments.reader.block):
+        part = weights[:, :, first : first + moments.reader.block].flatten(0, 1)
+        moments.update(part.transpose(0, 1), first)
         if progress is not None:
-            progress(draw + 1, draws)
+            progress(min(first + moments.reader.block, draws), draws)
     return _like(old, moments)
 
 

@@ -1,6 +1,7 @@
 """The local Gibbs posterior U(w) = n_beta L_n(w) + (gamma/2) |w - w*|^2 of one component, all chains at once."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -69,7 +70,6 @@ class LocalPosterior:
     n_beta: float
     gamma: float
     structured: bool = True
-    _kept: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.n_beta < 0 or self.gamma < 0 or self.n_beta + self.gamma == 0:
@@ -79,15 +79,26 @@ class LocalPosterior:
                 do="fix n_beta by the question and gamma as small as chains stay local",
             )
 
-    @property
+    @cached_property
     def center(self) -> Tensor:
         """The component's weights at w*, ``[d]``, float32 or wider."""
-        return self._once("center", lambda: self.component.gather(self.subject.params).detach())
+        return self.component.gather(self.subject.params).detach()
 
-    @property
+    @cached_property
     def stages(self) -> Stages:
         """The subject's stages where they serve this component, else the plain path."""
-        return self._once("stages", self._pick_stages)
+        own = self.subject.stages
+        if self.structured and own is not None and own.serves(self.component):
+            return own
+        return plain_stages(
+            self.subject.params, self.subject.loss, self.component, self.subject.data
+        )
+
+    @cached_property
+    def events(self) -> int:
+        """Losses per row (tokens of a sequence; 1 for a plain regression)."""
+        first = take(self.subject.data, torch.zeros(1, dtype=torch.int64))
+        return max(1, self.subject.center_loss(first).numel())
 
     def losses(self, weights: Tensor, carry: Carry, rows: Tensor | None = None) -> Tensor:
         """Losses ``[chains, m, *event]`` without gradient, all chains in one pass."""
@@ -113,7 +124,7 @@ class LocalPosterior:
         self, weights: Tensor, carry: Carry, batch: Minibatch
     ) -> tuple[Tensor, Tensor]:
         """Sum over rows of weight x mean row loss, ``[chains]``, and its gradient ``[chains, d]``."""
-        if self._once("sloped", lambda: isinstance(self.stages, SlopedStages)):
+        if self._sloped:
             return self.stages.weighted_gradient(self.component, weights, carry, batch)
         values, grads, start = [], [], 0
         for w, index, size in self._blocks(weights, carry, batch.index):
@@ -129,7 +140,7 @@ class LocalPosterior:
 
     def data_carry(self, rows: Tensor | None) -> Carry:
         """Prefix of the chosen data rows ``[unique, ...]``; cached for the whole data where it fits."""
-        whole = self._once("data_carry", self._whole_carry)
+        whole = self._whole_carry
         if whole is not None:
             return whole if rows is None else take(whole, rows)
         data = self.subject.data
@@ -146,12 +157,17 @@ class LocalPosterior:
         Raises:
             RecipeError: The table would exceed ``CACHE_BYTES``.
         """
-        return self._once("row_gradients", self._row_gradients)
+        return self._row_gradients
 
     def row_gradient_bytes(self) -> int:
         """Bytes of the table of ``row_gradients``."""
         return rows_of(self.subject.data) * len(self.component) * self.center.element_size()
 
+    @cached_property
+    def _sloped(self) -> bool:
+        return isinstance(self.stages, SlopedStages)
+
+    @cached_property
     def _row_gradients(self) -> Tensor:
         if self.row_gradient_bytes() > CACHE_BYTES:
             raise RecipeError(
@@ -169,6 +185,7 @@ class LocalPosterior:
             out.append(self.weighted_gradient(weights, self.data_carry(rows), batch)[1])
         return torch.cat(out)
 
+    @cached_property
     def _whole_carry(self) -> Carry | None:
         data = self.subject.data
         one = self.carry(take(data, torch.zeros(1, dtype=torch.int64)))
@@ -182,14 +199,6 @@ class LocalPosterior:
         ]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _pick_stages(self) -> Stages:
-        own = self.subject.stages
-        if self.structured and own is not None and own.serves(self.component):
-            return own
-        return plain_stages(
-            self.subject.params, self.subject.loss, self.component, self.subject.data
-        )
-
     def _blocks(
         self, weights: Tensor, carry: Carry, index: Tensor | None
     ) -> list[tuple[Tensor, Tensor | None, int]]:
@@ -200,17 +209,3 @@ class LocalPosterior:
         return [
             (part, pick, len(part)) for part, pick in zip(weights.split(size), picks, strict=False)
         ]
-
-    @property
-    def events(self) -> int:
-        """Losses per row (tokens of a sequence; 1 for a plain regression)."""
-        return self._once("events", self._events)
-
-    def _events(self) -> int:
-        first = take(self.subject.data, torch.zeros(1, dtype=torch.int64))
-        return max(1, self.subject.center_loss(first).numel())
-
-    def _once(self, key: str, make):  # noqa: ANN001, ANN202
-        if key not in self._kept:
-            self._kept[key] = make()
-        return self._kept[key]

@@ -13,6 +13,9 @@ from susceptometer.types import Batch, Carry, rows_of, take
 OBSERVE_EVENTS = 1 << 15
 """Chains x tokens of one observable pass."""
 
+BLOCK_EVENTS, BLOCK_WEIGHTS = 1 << 13, 1 << 17
+"""Small subjects are read several draws at a time: chains x base tokens and chains x d of one block, at most."""
+
 
 def probe_order(names: list[str]) -> list[str]:
     """Probes in reading order: ``base`` first, the others as given."""
@@ -32,6 +35,17 @@ class ProbeReader:
     chains: int
     _carries: list[Carry] = field(default_factory=list)
     _batches: list[Batch] = field(default_factory=list)
+
+    @property
+    def base_tokens(self) -> int:
+        """Tokens of the base probe."""
+        return rows_of(self.posterior.subject.probes["base"]) * self.posterior.events
+
+    @property
+    def block(self) -> int:
+        """Draws to read together: 1 for all but small subjects; no function of the other probes."""
+        tokens, weights = self.chains * self.base_tokens, self.chains * len(self.posterior.center)
+        return max(1, min(BLOCK_EVENTS // tokens, BLOCK_WEIGHTS // weights))
 
     def __post_init__(self) -> None:
         probes = self.posterior.subject.probes
@@ -55,7 +69,7 @@ class ProbeReader:
 
     def _chunks(self, probe: Batch) -> Iterator[Batch]:
         events = self.posterior.events
-        size = max(1, OBSERVE_EVENTS // (self.chains * events))
+        size = max(1, OBSERVE_EVENTS // (self.block * self.chains * events))
         for start in range(0, rows_of(probe), size):
             yield take(probe, torch.arange(start, min(start + size, rows_of(probe))))
 
@@ -75,42 +89,41 @@ class Moments:
     ) -> None:
         self.reader, self._coupling, self._tilt, self._draws = reader, coupling, tilt, draws
         self.center = reader.center()
-        self.base_tokens = self._base_tokens()
+        self.base_tokens = reader.base_tokens
         tokens, halves = len(self.center), 2 if coupling.responds else 0
         self.sum_l = torch.zeros(groups, tokens, dtype=torch.float64)
         self.sum_gl = torch.zeros(groups, tokens, dtype=torch.float64)
         self.pair = torch.zeros(groups, halves, tokens, dtype=torch.float64)
         self.loss = torch.full((groups, coupling.members, draws), torch.nan, dtype=torch.float64)
 
-    def update(self, weights: Tensor, draw: int) -> None:
-        """Add one draw of all chains, ``weights`` ``[chains, d]``."""
-        groups, waiting, g, start = len(self.sum_l), [], None, 0
-        for losses in self.reader.read(weights):
+    def update(self, weights: Tensor, first: int) -> None:
+        """Add draws ``first``, ``first + 1``, ... of all chains, ``weights`` ``[draws, chains, d]``."""
+        shape = (len(weights), len(self.sum_l), self._coupling.members, -1)
+        waiting, g, start = [], None, 0
+        for losses in self.reader.read(weights.flatten(0, 1)):
             rise = (losses - self.center[start : start + losses.shape[1]].to(losses)).double()
-            rise = rise.reshape(groups, self._coupling.members, -1)
-            waiting.append((start, rise))
+            waiting.append((start, rise.reshape(shape)))
             start += losses.shape[1]
             if g is None and start >= self.base_tokens:
                 g = self._base_mean(waiting)
-                self.loss[:, :, draw] = g
+                self.loss[:, :, first : first + len(g)] = g.permute(1, 2, 0)
             if g is not None:
                 for place, piece in waiting:
-                    self._add(place, piece, g, draw)
+                    self._add(place, piece, g, first)
                 waiting = []
 
-    def _add(self, start: int, rise: Tensor, g: Tensor, draw: int) -> None:
-        where = slice(start, start + rise.shape[2])
-        self.sum_l[:, where] += rise.sum(1)
-        self.sum_gl[:, where] += torch.einsum("gm,gmt->gt", g, rise)
+    def _add(self, start: int, rise: Tensor, g: Tensor, first: int) -> None:
+        """Sums over draws of ``rise`` ``[draws, groups, members, tokens]``, tokens from ``start`` on."""
+        where = slice(start, start + rise.shape[3])
+        self.sum_l[:, where] += rise.sum((0, 2))
+        self.sum_gl[:, where] += torch.einsum("bgm,bgmt->gt", g, rise)
         if self._coupling.responds:
-            half = int(2 * draw >= self._draws)
-            gap = (rise[:, 0::2] - rise[:, 1::2]).mean(1)
-            self.pair[:, half, where] += gap / (2 * self._tilt)
+            gap = (rise[:, :, 0::2] - rise[:, :, 1::2]).mean(2) / (2 * self._tilt)
+            early = max(0, (self._draws + 1) // 2 - first)
+            self.pair[:, 0, where] += gap[:early].sum(0)
+            self.pair[:, 1, where] += gap[early:].sum(0)
 
     def _base_mean(self, pieces: list[tuple[int, Tensor]]) -> Tensor:
-        base = torch.cat([piece for _, piece in pieces], 2)[:, :, : self.base_tokens]
-        return base.mean(2)
-
-    def _base_tokens(self) -> int:
-        subject = self.reader.posterior.subject
-        return rows_of(subject.probes["base"]) * self.reader.posterior.events
+        """g of every draw and chain, ``[draws, groups, members]`` nats."""
+        base = torch.cat([piece for _, piece in pieces], 3)[..., : self.base_tokens]
+        return base.mean(3)

@@ -42,7 +42,7 @@ class Keep:
 
 @dataclass
 class Book:
-    """What a running cell records."""
+    """What a running cell records; ``waiting`` draws (first number, positions) are not yet recorded."""
 
     moments: Moments
     distance2: Tensor
@@ -51,6 +51,8 @@ class Book:
     failed_step: np.ndarray
     sum_v: Tensor
     counted: Tensor
+    block: int = 1
+    waiting: list[tuple[int, Tensor]] = field(default_factory=list)
     kept: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
@@ -87,21 +89,23 @@ def run_cell(
     batches = GroupBatches(posterior, recipe, seed=seed, groups=groups)
     book = open_book(posterior, recipe, len(groups))
     state = recipe.sampler.init(posterior.center.expand(chains, -1), noise)
-    schedule = recipe.schedule
+    schedule, full_tilt = recipe.schedule, recipe.coupling.tilt(recipe.n_beta)
     for step in range(schedule.steps):
-        tilt = recipe.coupling.tilt(recipe.n_beta) if step >= recipe.sampler.warm_up else 0.0
+        tilt = full_tilt if step >= recipe.sampler.warm_up else 0.0
         state, _ = recipe.sampler.step(state, slope_fn(posterior, batches, tilt), noise)
         if recipe.coupling.responds:
             note_separation(book, state.position, step)
-        if step % HEALTH_EVERY == HEALTH_EVERY - 1 or step == schedule.steps - 1:
+        looked = step % HEALTH_EVERY == HEALTH_EVERY - 1 or step == schedule.steps - 1
+        if looked:
             note_health(book, state.position - posterior.center, step, recipe)
         taken = step + 1 - schedule.burn_in
         if taken > 0 and taken % schedule.thin == 0:
             note_draw(book, posterior, state.position, taken // schedule.thin - 1, keep)
         if progress is not None:
             progress(step + 1, schedule.steps)
-        if (book.status != OK).all():
+        if looked and (book.status != OK).all():
             break
+    record(book, posterior, keep)
     return cell_dataset(book, recipe, groups)
 
 
@@ -133,6 +137,7 @@ def open_book(posterior: LocalPosterior, recipe: Recipe, groups: int) -> Book:
         failed_step=np.full(groups, -1, dtype=np.int64),
         sum_v=torch.zeros_like(posterior.center, dtype=torch.float64),
         counted=torch.zeros(2, dtype=torch.float64),
+        block=moments.reader.block,
     )
 
 
@@ -157,20 +162,32 @@ def note_health(book: Book, displacement: Tensor, step: int, recipe: Recipe) -> 
 def note_draw(
     book: Book, posterior: LocalPosterior, position: Tensor, draw: int, keep: Keep
 ) -> None:
-    """Record one draw of all chains: everything at the same w."""
+    """Take one draw of all chains ``[chains, d]``; it is recorded when its block is full."""
+    book.waiting.append((draw, position))
+    if len(book.waiting) == book.block:
+        record(book, posterior, keep)
+
+
+def record(book: Book, posterior: LocalPosterior, keep: Keep) -> None:
+    """Record the waiting draws of all chains: everything of a draw at the same w."""
+    if not book.waiting:
+        return
+    first, position = book.waiting[0][0], torch.stack([place for _, place in book.waiting])
+    book.waiting.clear()
+    book.moments.update(position, first)
     displacement = (position - posterior.center).double()
-    book.moments.update(position, draw)
     size = displacement.square().sum(-1)
-    book.distance2[:, draw] = size
+    book.distance2[:, first : first + len(size)] = size.T
     well = torch.as_tensor(book.status == OK).to(size.device)
-    well = well.repeat_interleave(len(size) // len(well)) & torch.isfinite(size)
-    book.sum_v += displacement.sum(0) if well.all() else displacement[well].sum(0)
+    well = well.repeat_interleave(size.shape[1] // len(well)) & torch.isfinite(size)
+    book.sum_v += displacement.sum((0, 1)) if well.all() else displacement[well].sum(0)
     book.counted += torch.stack([size[well].sum(), well.sum().to(size)]).cpu()
     if keep.weights:
-        book.kept.setdefault("weights", []).append(position.float().cpu())
+        book.kept.setdefault("weights", []).extend(position.float().cpu())
     if keep.tokens:
-        rise = torch.cat(list(book.moments.reader.read(position)), 1) - book.moments.center
-        book.kept.setdefault("tokens", []).append(rise.float().cpu())
+        losses = torch.cat(list(book.moments.reader.read(position.flatten(0, 1))), 1)
+        rise = (losses - book.moments.center).float().cpu()
+        book.kept.setdefault("tokens", []).extend(rise.unflatten(0, size.shape))
 
 
 def cell_dataset(book: Book, recipe: Recipe, groups: Sequence[int]) -> xr.Dataset:
