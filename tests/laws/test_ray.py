@@ -90,7 +90,7 @@ def lossy(order, token, chance, dice):
             raise ray.exceptions.WorkerCrashedError
         return outcome
 
-    wait = lambda running, num_returns: (running[-num_returns:], [])  # noqa: E731
+    wait = lambda running, num_returns, timeout: (running[-num_returns:], [])  # noqa: E731
     return SimpleNamespace(
         get=get, wait=wait, cancel=lambda *_, **__: None, exceptions=ray.exceptions,
         cluster_resources=lambda: {"CPU": 1.0},
@@ -115,6 +115,27 @@ def test_a_cell_that_always_loses_its_worker_is_given_up(order):
         dispatch = Dispatch(fake, order, Unwatched(), lambda work: work, RayEngine(losses=3))
         with pytest.raises(RunError, match="keeps losing its worker.*4 times.*lack of memory"):
             dispatch.run(missing_work(order.card, []))
+
+
+def test_a_straggler_is_copied_once_and_the_other_copy_stopped(order, monkeypatch):
+    """The first cell handed out never ends; its copy, made while other cores are idle, does."""
+    works, started, stopped = missing_work(order.card, []), [], []
+    monkeypatch.setattr("susceptometer.compute.ray_engine.LATE", -1.0)
+
+    def submit(work):
+        started.append(work)
+        return len(started)
+
+    with beacon(order.path) as token:
+        fake = lossy(order, token, 0.0, random.Random(0))
+        fake.wait = lambda running, num_returns, timeout: ([n for n in running if n != 1][:num_returns], [])
+        fake.get = lambda number: make_cell(lambda: packed(order, token), token, started[number - 1], "cpu")
+        fake.cluster_resources = lambda: {"CPU": 9}
+        fake.cancel = lambda reference, force: stopped.append(reference)
+        watch = Unwatched()
+        Dispatch(fake, order, watch, submit, RayEngine()).run(works)
+    assert started.count(works[0]) == 2 and 1 in stopped
+    assert sorted(map(str, watch.cells)) == sorted(str((work, True)) for work in works)
 
 
 def test_new_text_on_workers_without_the_folder_is_read_by_the_sender(tmp_path):

@@ -1,6 +1,7 @@
 """What travels to a worker on another machine: an order once, and what comes back of every cell."""
 
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -77,12 +78,14 @@ class Outcome:
         card: What ``cell.json`` says, where the sender is to store it; None: stored already.
         error: Why there is no cell.
         unseen: The cell needs files of the run folder, and the worker does not see that folder.
+        seconds: Wall time of the cell on the worker.
     """
 
     data: xr.Dataset | None = None
     card: dict[str, Any] | None = None
     error: SusceptometerError | None = None
     unseen: bool = False
+    seconds: float = 0.0
 
 
 def packed(order: Order, token: str) -> Parcel:
@@ -153,7 +156,8 @@ def make_cell(fetch: Callable[[], Parcel], token: str, work: Work, device: str) 
         if token not in _HERE:
             _HERE.clear()
             _HERE[token] = fetch().order(device)
-        return _made(_HERE[token], token, work)
+        begun = time.monotonic()
+        return replace(_made(_HERE[token], token, work), seconds=time.monotonic() - begun)
     except SusceptometerError as error:
         return Outcome(error=error)
 

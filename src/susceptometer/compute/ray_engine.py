@@ -6,6 +6,7 @@ just being made and nothing else: lost cells are made again, and the same comman
 """
 
 import os
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +22,12 @@ from susceptometer.compute.parcel import Outcome, Parcel, beacon, make_cell, pac
 from susceptometer.compute.store import CELLS, tidy
 from susceptometer.errors import RunError
 
-AHEAD = 2
-"""Cells asked for per core of the cluster; what waits tells an autoscaler to add machines."""
+AHEAD = 1
+"""Cells that wait per core of the cluster beside those that run; they tell an autoscaler to add machines."""
+
+LATE, LOOK_SECONDS = 2.0, 2.0
+"""When nothing waits and cores are idle, a cell that takes this many times the median is made a second time; how often
+that is looked at. Whichever copy comes first counts: they are equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,15 +109,16 @@ def ray_library() -> ModuleType:
 
 @dataclass
 class Dispatch:
-    """Hands works out, takes cells in, and makes lost ones again."""
+    """Hands works out, takes cells in, makes lost ones again, and at the end copies those that take too long."""
 
     ray: ModuleType
     order: Order
     watch: Watch
     submit: Callable[[Work], Any]
     engine: RayEngine
-    running: dict[Any, Work] = field(default_factory=dict)
+    running: dict[Any, tuple[Work, float]] = field(default_factory=dict)
     lost: Counter[Work] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
 
     def run(self, works: Sequence[Work]) -> None:
         """Make all works, in any order."""
@@ -120,20 +126,42 @@ class Dispatch:
         try:
             while waiting or self.running:
                 self._fill(waiting)
-                ready, _ = self.ray.wait(list(self.running), num_returns=1)
+                ready, _ = self.ray.wait(list(self.running), num_returns=1, timeout=None if waiting else LOOK_SECONDS)
                 for reference in ready:
-                    work = self.running.pop(reference)
-                    if not self._take(reference, work):
+                    work, _ = self.running.pop(reference)
+                    if self._take(reference, work):
+                        self._stop_copies(work)
+                    elif not self._runs(work):
                         waiting.append(work)
         finally:
             for reference in self.running:
                 self.ray.cancel(reference, force=True)
 
     def _fill(self, waiting: deque[Work]) -> None:
-        room = AHEAD * max(1, int(self.ray.cluster_resources().get("CPU", 1))) + AHEAD
-        while waiting and len(self.running) < room:
-            work = waiting.popleft()
-            self.running[self.submit(work)] = work
+        cores = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        while waiting and len(self.running) < (1 + AHEAD) * cores:
+            self._start(waiting.popleft())
+        if not waiting and self.seconds:
+            for work in self._late(cores - len(self.running)):
+                self._start(work)
+
+    def _start(self, work: Work) -> None:
+        self.running[self.submit(work)] = (work, time.monotonic())
+
+    def _late(self, idle: int) -> list[Work]:
+        """Up to ``idle`` works, made once now, that take `LATE` times as long as cells usually do (waiting apart)."""
+        counts, now = Counter(work for work, _ in self.running.values()), time.monotonic()
+        limit = (AHEAD + LATE) * sorted(self.seconds)[len(self.seconds) // 2]
+        late = [work for work, begun in self.running.values() if counts[work] == 1 and now - begun > limit]
+        return late[: max(0, idle)]
+
+    def _runs(self, work: Work) -> bool:
+        return any(work == other for other, _ in self.running.values())
+
+    def _stop_copies(self, work: Work) -> None:
+        for reference in [key for key, (other, _) in self.running.items() if other == work]:
+            del self.running[reference]
+            self.ray.cancel(reference, force=True)
 
     def _take(self, reference: Any, work: Work) -> bool:
         """Receive one cell; False where its worker was lost."""
@@ -150,6 +178,7 @@ class Dispatch:
             self._note_loss(work, error)
             return False
         self.watch.done(work, self._stored(work, outcome))
+        self.seconds.append(outcome.seconds)
         return True
 
     def _note_loss(self, work: Work, error: Exception) -> None:

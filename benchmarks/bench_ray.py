@@ -1,0 +1,187 @@
+"""Cells on Ray: 1 and 2 workers on this machine, and a schedule of 1 to 1,024 workers simulated from measured cells.
+
+    python benchmarks/bench_ray.py [--cells 32] [--draws 40]      # writes benchmarks/results/ray.md
+
+Measured: wall time of the same reading (pico-mini) by the local engine and by 1 and 2 Ray workers (start of Ray and import
+of torch apart), CPU seconds of every cell, and the sender's own seconds per cell. Simulated: cells handed out one after another,
+each with a measured time; stragglers (a share of cells takes several times as long) and lost workers (the cell is made
+again, the worker is replaced after its start-up time).
+"""
+
+import argparse
+import heapq
+import os
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from susceptometer.compute.cells import run_work
+from susceptometer.compute.options import ReadOptions
+from susceptometer.compute.ray_engine import LATE, RayEngine, ray_library
+from susceptometer.compute.read import read
+from susceptometer.domains.language import load
+from susceptometer.domains.token_text import TextPlan
+from susceptometer.sampling.coupling import coupled
+from susceptometer.sampling.recipe import Recipe, Schedule
+from susceptometer.sampling.sgld import LeimkuhlerMatthews
+
+OUT = Path(__file__).parent / "results" / "ray.md"
+WORKERS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+SCALE, CELLS = 60.0, 8192
+"""Simulated cells: this many, this many times as long as the measured ones."""
+
+STRAGGLERS, SLOW = 0.02, 5.0
+"""Share of cells that take this many times as long."""
+
+LIFE = 2 * 3600.0
+"""Mean seconds until a worker is lost (pre-emptible machines)."""
+
+
+def setting(cells, draws):
+    """pico-mini, heads of both layers, one group per cell."""
+    subject = load("pico-mini", plan=TextPlan(length=96, data_rows=64, base_rows=8))
+    recipe = Recipe(
+        sampler=LeimkuhlerMatthews(step_size=5e-4),
+        schedule=Schedule(groups=cells // 8, burn_in=10, draws=draws, thin=2),
+        n_beta=30.0, gamma=300.0, coupling=coupled(), batch_rows=4,
+    )  # fmt: skip
+    return subject, recipe
+
+
+def timed_here(order, works, watch):
+    """The local engine, noting CPU seconds of every cell."""
+    for work in works:
+        begun = time.process_time()
+        data = run_work(order, work)
+        SPENT.append(time.process_time() - begun)
+        watch.done(work, data)
+
+
+SPENT = []
+
+
+def wall(subject, recipe, engine):
+    with tempfile.TemporaryDirectory() as folder:
+        options = ReadOptions(progress=False, block=1, engine=engine)
+        begun = time.perf_counter()
+        read(subject, "blocks.*.attn.head.*", recipe=recipe, seed=0, into=folder, options=options)
+        return time.perf_counter() - begun
+
+
+def with_workers(subject, recipe, count):
+    """Wall seconds by Ray workers that are already warm, and seconds of the start."""
+    engine, ray = RayEngine(workers=count), ray_library()
+    begun = time.perf_counter()
+    wall(subject, recipe.with_schedule(groups=1, draws=1, burn_in=0), engine)
+    start = time.perf_counter() - begun
+    seconds = wall(subject, recipe, engine)
+    ray.shutdown()
+    return seconds, start
+
+
+def sender_seconds(count=300):
+    """Seconds of the sender per cell: handing out and taking in, with nothing to do between."""
+    ray = ray_library()
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    task = ray.remote(num_cpus=1)(abs)
+    ray.get([task.remote(-1) for _ in range(20)])
+    begun = time.perf_counter()
+    running = [task.remote(-1) for _ in range(count)]
+    while running:
+        ready, running = ray.wait(running, num_returns=1)
+        ray.get(ready)
+    seconds = (time.perf_counter() - begun) / count
+    ray.shutdown()
+    return seconds
+
+
+def makespan(cells, workers, *, sender, start, life, generator, usual=None):
+    """Seconds until the last of ``cells`` (seconds each) is made by ``workers``, cells in order, losses made again.
+
+    ``usual``: at the end a cell later than `LATE` times this is made again by an idle worker, in the usual time.
+    """
+    free = [(0.0, worker) for worker in range(workers)]
+    waiting, clock, ends = list(reversed(cells)), 0.0, []
+    dies = generator.exponential(life, workers) if life else np.full(workers, np.inf)
+    while waiting:
+        now, worker = heapq.heappop(free)
+        clock = max(clock, now) + sender
+        seconds = waiting.pop()
+        end = clock + seconds
+        if end > dies[worker]:
+            waiting.append(seconds)
+            back = max(clock, dies[worker]) + start
+            dies[worker] = back + generator.exponential(life)
+            heapq.heappush(free, (back, worker))
+            continue
+        ends.append((clock, end))
+        heapq.heappush(free, (end, worker))
+    idle = [now for now, _ in sorted(free)]
+    finish = max(end for _, end in ends)
+    if usual is not None:
+        late = [(max(begun + LATE * usual, clock), end) for begun, end in ends if end > begun + LATE * usual]
+        copies = zip(sorted(late, key=lambda cell: -cell[1]), idle, strict=False)
+        copied = {cell: min(cell[1], max(cell[0], now) + usual) for cell, now in copies}
+        spared = [copied.get((max(b + LATE * usual, clock), e), e) for b, e in ends]
+        finish = max(spared)
+    return finish
+
+
+def simulated(spent, sender, start):
+    """Rows of the table: makespan and efficiency, without and with stragglers and losses."""
+    generator = np.random.default_rng(0)
+    plain = SCALE * generator.choice(spent, CELLS)
+    typical = float(np.median(plain))
+    slow = plain * np.where(generator.random(CELLS) < STRAGGLERS, SLOW, 1.0)
+    rows = []
+    for workers in WORKERS:
+        settings = {"sender": sender, "start": start, "generator": generator}
+        times = [
+            makespan(cells.tolist(), workers, life=life, usual=usual, **settings)
+            for cells, life, usual in ((plain, 0.0, None), (slow, 0.0, None), (slow, LIFE, None), (slow, LIFE, typical))
+        ]
+        share = [cells.sum() / workers / t for cells, t in zip((plain, slow, slow, slow), times, strict=True)]
+        rows.append((workers, times, share))
+    return rows
+
+
+def table(given):
+    torch.set_num_threads(1)
+    subject, recipe = setting(given.cells, given.draws)
+    here = wall(subject, recipe, timed_here)
+    spent = np.array(SPENT)
+    measured = [("local", here, None)]
+    for count in (1, 2):
+        seconds, start = with_workers(subject, recipe, count)
+        measured.append((f"ray, {count} worker{'s' * (count > 1)}", seconds, start))
+    sender = sender_seconds()
+    load1 = os.getloadavg()[0]
+    lines = [
+        (f"{len(spent)} cells of pico-mini, CPU seconds per cell: mean {spent.mean():.2f}, sd {spent.std():.2f}, "
+        f"largest {spent.max():.2f}; {os.cpu_count()} cores, load average {load1:.1f} at the end."),
+        "", "| engine | wall, s | cells per s | against local | first start, s |", "|---|---|---|---|---|",
+        *[f"| {n} | {s:.1f} | {len(spent) / s:.2f} | {here / s:.2f}x | {'' if b is None else f'{b:.1f}'} |" for n, s, b in measured],
+        "", f"Sender per cell: {1000 * sender:.1f} ms.", "",
+        (f"Simulated: {CELLS:,} cells of {SCALE * spent.mean():.0f} s on average ({SCALE * spent.sum() / len(spent) * CELLS / 3600:.0f} core-hours). "
+        f"Stragglers: {STRAGGLERS:.0%} of the cells take {SLOW:g} times as long. Losses: a worker lives {LIFE / 3600:g} h on average, "
+        f"its cell is made again, its successor needs {measured[-1][2]:.0f} s to start. Efficiency: cell seconds / (workers x time). "
+         "Copied: with losses, and a late cell made a second time by an idle worker, as the engine does."),
+        "", "| workers | time, min | efficiency | with stragglers | efficiency | and losses | efficiency | and copies | efficiency |", "|---|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for workers, times, share in simulated(spent, sender, measured[-1][2]):
+        pairs = " | ".join(f"{t / 60:,.1f} | {s:.1%}" for t, s in zip(times, share, strict=True))
+        lines.append(f"| {workers:,} | {pairs} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cells", type=int, default=32)
+    parser.add_argument("--draws", type=int, default=40)
+    text = "# Cells on Ray\n\n`python benchmarks/bench_ray.py`\n\n" + table(parser.parse_args()) + "\n"
+    OUT.write_text(text, encoding="utf-8")
+    print(text)
