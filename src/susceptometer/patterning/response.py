@@ -183,7 +183,7 @@ def response(reading: Reading, *, probe: str | None = "base", drop_failed: bool 
     replicates = []
     for name in reading.components:
         cell = healthy_groups(reading.cell(name), name, drop_failed=drop_failed)
-        replicates.append(_replicates(reading, cell)[:, chosen])
+        replicates.append(group_replicates(reading, cell)[:, chosen])
     least = min(map(len, replicates))
     base = (reading.tokens["probe"] == "base").to_numpy()[chosen]
     share = base / base.sum() if base.any() else np.zeros(len(base))
@@ -202,7 +202,7 @@ def _of_probe(reading: Reading, probe: str) -> NDArray[np.bool_]:
     return np.asarray(chosen)
 
 
-def _replicates(reading: Reading, cell: xr.Dataset) -> Array:
+def group_replicates(reading: Reading, cell: xr.Dataset) -> Array:
     """chi of every group ``[groups, tokens]``: pseudo-values of the estimator that the chains allow."""
     coupled = reading.recipe.coupling.responds and contraction(cell, reading.recipe).valid
     column = coupled_column if coupled else covariance_column
