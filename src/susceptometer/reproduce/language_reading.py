@@ -1,0 +1,156 @@
+"""The chains that the language reproductions share: every head of pico on one text, kept in both forms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import xarray as xr
+
+from susceptometer.compute.identity import tensors_hash
+from susceptometer.compute.options import ReadOptions
+from susceptometer.compute.read import read
+from susceptometer.domains.checkpoints import at_checkpoint, stored_text, with_text
+from susceptometer.domains.language import LanguageSource, load_source
+from susceptometer.domains.probe_text import PROBES
+from susceptometer.domains.token_text import TextPlan
+from susceptometer.errors import ChainError
+from susceptometer.estimate.contraction import contraction
+from susceptometer.posterior.subject import Subject
+from susceptometer.reproduce.setting import Arrays, Setting
+from susceptometer.sampling.coupling import Coupling, antithetic, coupled
+from susceptometer.sampling.reading import Reading, token_table
+from susceptometer.sampling.recipe import Recipe, Schedule
+from susceptometer.sampling.sgld import LeimkuhlerMatthews
+from susceptometer.structure.response import Form, Response, response, response_of
+
+HEADS = "blocks.*.attn.head.*"
+N_BETA, GAMMA = 30.0, 300.0
+STEP, FULL_STEP = 4e-3, 2e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingPlan:
+    """How much is read.
+
+    Args:
+        name: Part of the names of kept cells.
+        text: Rows of data and probes.
+        made_rows: Rows of each generated probe.
+        groups: Independent groups of four coupled chains.
+        draws: Recorded states per chain.
+        full_draws: Recorded states per chain of the run in which all weights move.
+    """
+
+    name: str
+    text: TextPlan
+    made_rows: Mapping[str, int]
+    groups: int
+    draws: int
+    full_draws: int = 4
+
+    def recipe(self) -> Recipe:
+        """Coupled chains of one head: centred gradients, the response's own batch four times the drift's."""
+        schedule = Schedule(groups=self.groups, burn_in=9, draws=self.draws, thin=2)
+        return Recipe(
+            sampler=LeimkuhlerMatthews(step_size=STEP), schedule=schedule, n_beta=N_BETA, gamma=GAMMA,
+            coupling=coupled(0.1), batch_rows=2, tilt_rows=8, centered=True,
+        )  # fmt: skip
+
+    def control(self) -> Recipe:
+        """The same around a Gaussian: n_beta = 0, so the weights scatter without hearing the loss."""
+        return replace(self.recipe(), n_beta=0.0, coupling=Coupling(offset=0.1 * N_BETA))
+
+    def full_recipe(self, n_beta: float) -> Recipe:
+        """All weights at once: stiffer, so shorter steps; only means are needed, so no response arms."""
+        schedule = Schedule(groups=self.groups, burn_in=16, draws=self.full_draws, thin=4)
+        return Recipe(
+            sampler=LeimkuhlerMatthews(step_size=FULL_STEP), schedule=schedule, n_beta=n_beta, gamma=GAMMA,
+            coupling=antithetic(), batch_rows=2,
+        )  # fmt: skip
+
+
+def text_subject(setting: Setting, plan: ReadingPlan) -> Subject:
+    """pico's final weights on the setting's text, encoded once per folder."""
+    source = LanguageSource("pico", data=str(setting.text) if setting.text else None, plan=plan.text)
+    subject = with_text(source, setting.kept(f"text-{plan.name}", lambda: stored_text(load_source(source))))
+    probes = {
+        name: {"tokens": batch["tokens"][: plan.made_rows[name]]} if name in PROBES else batch
+        for name, batch in subject.probes.items()
+    }
+    return replace(subject, probes=probes)
+
+
+def text_facts(setting: Setting, plan: ReadingPlan) -> dict[str, str]:
+    """Which text a table stands on, and its hash."""
+    subject = text_subject(setting, plan)
+    name = setting.text.name if setting.text else "files of every Python installation"
+    digest = tensors_hash({"data": subject.data["tokens"], **{k: v["tokens"] for k, v in subject.probes.items()}})
+    tokens = token_table(subject).sizes["token"]
+    return {f"text ({plan.name})": f"{name}, {tokens:,} tokens of {len(subject.probes)} probes, data hash {digest}"}
+
+
+def measured(
+    setting: Setting, plan: ReadingPlan, *, trained: int = 0, step: int = -1, control: bool = False
+) -> dict[Form, Response]:
+    """Response matrices of one checkpoint in both forms; read once, then kept.
+
+    Args:
+        setting: Seed, folder, text.
+        plan: How much.
+        trained: Training seed of pico.
+        step: Training step; negative counts from the last.
+        control: n_beta = 0.
+
+    Raises:
+        ChainError: The coupled chains of a head do not contract.
+    """
+    subject = at_checkpoint(text_subject(setting, plan), trained=trained, step=step)
+    at = subject.meta["source"]["step"]  # type: ignore[index]
+    key = f"chi-{plan.name}-seed{trained}-step{at:05d}" + ("-control" if control else "")
+    kept = setting.kept(key, lambda: _read(setting, plan, subject, key, control=control))
+    table = token_table(subject)
+    names = kept["components"].astype(str).tolist()
+    return {
+        form: response_of(kept[form].astype(np.float64), names, table.coords, form)
+        for form in ("within-run", "two-run")
+    }  # type: ignore[return-value]
+
+
+def _read(setting: Setting, plan: ReadingPlan, subject: Subject, key: str, *, control: bool) -> Arrays:
+    recipe = plan.control() if control else plan.recipe()
+    full = plan.full_recipe(recipe.n_beta)
+    folder = setting.folder / "runs" / key
+    options = ReadOptions(progress=False)
+    setting.say(f"reading {subject.name}{' at n_beta = 0' if control else ''}")
+    heads = read(subject, HEADS, recipe=recipe, seed=setting.seed, into=folder, options=options)
+    whole = read(subject, "full", recipe=full, seed=setting.seed, into=f"{folder}-full", options=options)
+    _require_contraction(heads)
+    return _arrays(heads, whole.cell("full"))
+
+
+def _arrays(heads: Reading, full: xr.Dataset) -> Arrays:
+    forms: tuple[Form, ...] = ("within-run", "two-run")
+    found: Arrays = {form: response(heads, form, full=full).replicates.values.astype(np.float32) for form in forms}
+    return {**found, "components": np.array(heads.components)}
+
+
+def _require_contraction(heads: Reading) -> None:
+    bad = {name: faults for name, cell in heads if (faults := contraction(cell, heads.recipe).faults)}
+    if bad:
+        raise ChainError(
+            "coupled chains do not contract", where=heads.subject, value=bad,
+            why="the table would mix estimators", do="raise gamma or shorten the step of this plan",
+        )
+
+
+def token_strings(subject: Subject) -> list[list[str]]:
+    """Decoded strings of every probe row in reading order, the first token included."""
+    strings = subject.meta["token_strings"]
+    return [[strings[i] for i in row] for row in token_rows(subject).tolist()]  # type: ignore[index]
+
+
+def token_rows(subject: Subject) -> np.ndarray:
+    """Token rows of all probes in reading order, ``int64 [rows, K]``; targets are all columns but the first."""
+    names = ["base", *[name for name in subject.probes if name != "base"]]
+    return torch.cat([subject.probes[name]["tokens"] for name in names]).numpy()

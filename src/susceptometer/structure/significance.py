@@ -1,0 +1,104 @@
+"""Which principal pairs are more than chain noise and more than the columns' own spreads."""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from susceptometer.rng import stream_seed
+
+Floats = NDArray[np.floating]
+
+LEVEL = 0.05
+"""A pair counts while both p-values are at most this, and all stronger pairs count."""
+
+PERMUTATIONS = 99
+MOST_FLIPS = 511
+"""Sign patterns tried: all of them up to ten groups, a random selection beyond."""
+
+
+@dataclass(frozen=True)
+class Significance:
+    """Two p-values per pair and the rule.
+
+    Args:
+        p_chains: Against the null that what is left beyond the stronger pairs is chain noise, ``[pcs]``.
+        p_tokens: Against the null that the columns left have nothing to do with each other, ``[pcs]``.
+        significant: Both at most `LEVEL`, for this pair and for all stronger ones, ``[pcs]``.
+    """
+
+    p_chains: Floats
+    p_tokens: Floats
+    significant: NDArray[np.bool_]
+
+
+def significance(matrix: Floats, loading: Floats, *, seed: int) -> Significance:
+    r"""Sequential tests of the leading pairs of a standardised response.
+
+    Chains: groups are independent and their noise is as likely to point one way as the other, so under the null
+    the mean over groups of eps_g Z_g has, for every sign pattern eps, the law of the plain mean; the p-value is the
+    rank of the largest singular value among all sign patterns (exact up to the symmetry; hong2020). For pair k the
+    directions v_1 .. v_{k-1} are removed first. The smallest possible p-value is 2^(1-G): below 6 groups nothing
+    can count.
+
+    Tokens: every column of the remainder is permuted over tokens on its own, which keeps its spread and destroys
+    what it shares with others (buja1992); the permuted matrix is projected on the same remaining directions and
+    scaled to the same total variance, so that k - 1 lost directions give no advantage.
+
+    Args:
+        matrix: Standardised replicates ``[groups, tokens, components]``.
+        loading: Unit vectors ``[pcs, components]``, strongest first.
+        seed: Names the permutations.
+    """
+    signs = _sign_patterns(len(matrix), seed)
+    rng = np.random.default_rng(stream_seed(seed, "permuted tokens"))
+    chains, tokens, alive = [], [], True
+    for k in range(len(loading)):
+        if not alive:
+            chains.append(np.nan)
+            tokens.append(np.nan)
+            continue
+        rest = np.eye(loading.shape[1]) - loading[:k].T @ loading[:k]
+        left = (matrix - matrix.mean(1, keepdims=True)) @ rest
+        chains.append(_chain_p(left, signs))
+        tokens.append(_token_p(left.mean(0), rest, rng))
+        alive = max(chains[-1], tokens[-1]) <= LEVEL
+    p_chains, p_tokens = np.array(chains), np.array(tokens)
+    return Significance(p_chains, p_tokens, np.fmax(p_chains, p_tokens) <= LEVEL)
+
+
+def _sign_patterns(groups: int, seed: int) -> Floats:
+    """Sign patterns ``[patterns, groups]`` with the first sign fixed, the plain mean left out."""
+    if 2 ** (groups - 1) - 1 <= MOST_FLIPS:
+        rest = np.array(list(product((1.0, -1.0), repeat=groups - 1)))[1:]
+    else:
+        rng = np.random.default_rng(stream_seed(seed, "sign flips"))
+        rest = rng.choice((1.0, -1.0), size=(MOST_FLIPS, groups - 1))
+    return np.concatenate([np.ones((len(rest), 1)), rest], axis=1)
+
+
+def _chain_p(left: Floats, signs: Floats) -> float:
+    """Rank p-value of the largest singular value of the mean among the sign-flipped means."""
+    groups, tokens, columns = left.shape
+    flat = left.transpose(1, 0, 2).reshape(tokens, -1)
+    moments = (flat.T @ flat).reshape(groups, columns, groups, columns)
+
+    def largest(weights: Floats) -> float:
+        return float(np.linalg.eigvalsh(np.einsum("g,ghij,i->hj", weights, moments, weights, optimize=True))[-1])
+
+    ours = largest(np.ones(groups))
+    others = np.array([largest(one) for one in signs])
+    return float((1 + (others >= ours * (1 - 1e-9)).sum()) / (1 + len(others)))
+
+
+def _token_p(left: Floats, rest: Floats, rng: np.random.Generator) -> float:
+    """Rank p-value of the largest singular value among column-wise permutations of the tokens."""
+    total = (left**2).sum()
+    ours = np.linalg.eigvalsh(left.T @ left)[-1] / total
+    above = 0
+    for _ in range(PERMUTATIONS):
+        mixed = rng.permuted(left, axis=0) @ rest
+        moments = mixed.T @ mixed
+        above += np.linalg.eigvalsh(moments)[-1] / np.trace(moments) >= ours
+    return float((1 + above) / (1 + PERMUTATIONS))
