@@ -15,6 +15,7 @@ from susceptometer.compute.replay import evaluated, same_chains
 from susceptometer.compute.store import CELLS, RunCard, StoredCell
 from susceptometer.posterior.component import Component
 from susceptometer.posterior.local import LocalPosterior
+from susceptometer.posterior.prefix import PrefixStore
 from susceptometer.posterior.subject import Subject
 from susceptometer.sampling.run import Keep, Progress, run_cell
 from susceptometer.types import rows_of
@@ -46,12 +47,14 @@ class Order:
         card: What is read and how.
         subject: The subject, with all probes.
         components: Component by name.
+        prefixes: Holds frozen prefixes for all works.
     """
 
     path: Path
     card: RunCard
     subject: Subject
     components: Mapping[str, Component]
+    prefixes: PrefixStore = field(default_factory=PrefixStore, repr=False, compare=False)
     _kept: dict[object, LocalPosterior] = field(default_factory=dict, repr=False, compare=False)
 
     def posterior(self, work: Work) -> LocalPosterior:
@@ -62,7 +65,9 @@ class Order:
             probes = {name: self.subject.probes[name] for name in work.probes}
             subject = replace(self.subject, probes=probes)
             recipe, part = self.card.own_recipe, self.components[work.component]
-            self._kept[key] = LocalPosterior(subject, part, recipe.n_beta, recipe.gamma)
+            self._kept[key] = LocalPosterior(
+                subject, part, recipe.n_beta, recipe.gamma, prefixes=self.prefixes
+            )
         return self._kept[key]
 
 

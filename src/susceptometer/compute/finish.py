@@ -18,6 +18,7 @@ from susceptometer.compute.selection import stored_component
 from susceptometer.compute.store import RunCard, stored_cells, tidy, write_run
 from susceptometer.errors import RunError
 from susceptometer.posterior.component import Component
+from susceptometer.posterior.prefix import PrefixStore
 from susceptometer.posterior.subject import Subject
 from susceptometer.sampling.reading import Reading
 
@@ -29,7 +30,9 @@ def finished(
     begun = time.monotonic()
     tidy(path)
     stored = {name: read_probe(path, card, name) for name in card.probes if name not in subject.probes}
-    order = Order(path, card, replace(subject, probes={**stored, **subject.probes}), _complete(card, subject, parts))
+    whole = replace(subject, probes={**stored, **subject.probes})
+    prefixes = PrefixStore(options.prefix_bytes, scratch=path)
+    order = Order(path, card, whole, _complete(card, subject, parts), prefixes)
     _drop_damaged(order, options)
     costs = _round(order, options, None)
     if options.goal is not None:

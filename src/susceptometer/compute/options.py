@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from susceptometer.compute.cells import Engine, run_here
 from susceptometer.compute.progress import ProgressFn
 from susceptometer.compute.schedule import Goal
+from susceptometer.posterior.prefix import MEMORY_BYTES
 from susceptometer.sampling.run import Keep
 
 
@@ -20,6 +21,7 @@ class ReadOptions:
         block: Groups per cell; None: the largest divisor of ``groups`` up to `LARGEST_BLOCK`. Fixed per folder.
         goal: Adaptive rounds after the first; see `schedule.Goal`.
         engine: Where cells run.
+        prefix_bytes: Memory for frozen prefixes; what does not fit goes to a file in the run folder.
         progress: True: a bar on the terminal; a function: told every `Standing`; False: silent.
         announce: Told the forecast and what happens, in lines; None: no forecast is made.
         command: Command line, kept in the provenance.
@@ -31,6 +33,7 @@ class ReadOptions:
     block: int | None = None
     goal: Goal | None = None
     engine: Engine = run_here
+    prefix_bytes: int = MEMORY_BYTES
     progress: ProgressFn | bool = True
     announce: Callable[[str], None] | None = None
     command: str = ""

@@ -1,6 +1,7 @@
 """What travels to a worker on another machine: an order once, and what comes back of every cell."""
 
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from susceptometer.compute.identity import subject_identity
 from susceptometer.compute.store import RunCard
 from susceptometer.errors import RunError, SubjectError, SusceptometerError
 from susceptometer.posterior.component import Component
+from susceptometer.posterior.prefix import PrefixStore
 from susceptometer.posterior.subject import Subject
 from susceptometer.types import Batch
 
@@ -36,6 +38,7 @@ class Parcel:
         subject: The subject; None where it cannot be pickled.
         rebuild: Makes the subject again where it cannot be pickled.
         probes: All probes (a subject made again knows only its own).
+        prefix_bytes: Memory for frozen prefixes in every worker; the rest goes to its machine's temporary folder.
     """
 
     token: str
@@ -45,6 +48,7 @@ class Parcel:
     subject: Subject | None
     rebuild: Callable[[], Subject] | None
     probes: Mapping[str, Batch]
+    prefix_bytes: int
 
     def order(self, device: str = "cpu") -> Order:
         """The order, on the worker's side.
@@ -53,7 +57,8 @@ class Parcel:
             RunError: The subject made again is another one.
         """
         subject = self.subject if self.subject is not None else self._again()
-        return Order(self.path, self.card, subject.on(device), self.components)
+        prefixes = PrefixStore(self.prefix_bytes, Path(tempfile.gettempdir()))
+        return Order(self.path, self.card, subject.on(device), self.components, prefixes)
 
     def _again(self) -> Subject:
         assert self.rebuild is not None
@@ -95,7 +100,8 @@ def packed(order: Order, token: str) -> Parcel:
         SubjectError: It can neither be pickled nor made again.
     """
     subject = order.subject
-    whole = Parcel(token, order.path.absolute(), order.card, dict(order.components), subject, None, {})
+    budget = order.prefixes.budget
+    whole = Parcel(token, order.path.absolute(), order.card, dict(order.components), subject, None, {}, budget)
     reason = _unpicklable(subject)
     if not reason:
         return whole

@@ -92,6 +92,11 @@ class HFStages:
         """Whether the component runs in stages with the same losses as the plain path (checked once)."""
         return self._plan(component) is not None
 
+    def place(self, component: Component) -> int:
+        """The first layer that sees the component; what is before it is frozen."""
+        plan = self._plan(component)
+        return BEFORE if plan is None else plan.first
+
     @torch.no_grad()
     def prefix(self, component: Component, batch: Batch) -> Carry:
         """``tokens [rows, K]`` and, where the component leaves layers frozen, ``hidden [rows, K-1, d]``."""

@@ -41,6 +41,10 @@ class TransformerStages:
         """First layer that depends on the component; ``layers`` for the final norm and the unembedding."""
         return min(_layer_of(name, self.config.layers) for name in component.params)
 
+    def place(self, component: Component) -> tuple:
+        """First touched layer, and its touched heads: the untouched ones are part of the prefix."""
+        return self.entry(component), tuple(touched_heads(component) or ())
+
     def prefix(self, component: Component, batch: Batch) -> Carry:
         """Targets, and the stream entering the first touched layer ``[rows, K, d_model]``.
 

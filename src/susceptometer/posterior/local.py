@@ -1,6 +1,7 @@
 """The local Gibbs posterior U(w) = n_beta L_n(w) + (gamma/2) |w - w*|^2 of one component, all chains at once."""
 
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -10,12 +11,13 @@ from torch import Tensor
 from susceptometer.errors import RecipeError
 from susceptometer.posterior.component import Component
 from susceptometer.posterior.plain import plain_stages
-from susceptometer.posterior.stages import Minibatch, SlopedStages, Stages
+from susceptometer.posterior.prefix import PrefixStore, carry_bytes
+from susceptometer.posterior.stages import Minibatch, PlacedStages, SlopedStages, Stages
 from susceptometer.posterior.subject import Subject
 from susceptometer.types import Batch, Carry, rows_of, take
 
 CACHE_BYTES = 1 << 30
-"""A prefix or a table of row gradients is kept whole up to this size."""
+"""A table of row gradients is kept up to this size."""
 
 PASS_EVENTS = 8192
 """Chains x rows x events of one differentiated pass; larger work is cut into blocks of chains."""
@@ -60,6 +62,7 @@ class LocalPosterior:
         n_beta: Effective inverse temperature, 1/nats.
         gamma: Strength of the pull to w*, 1/weight^2.
         structured: Use the subject's stages where they serve the component.
+        prefixes: Holds prefixes of data and probes; the posteriors of a run share one.
 
     Raises:
         RecipeError: n_beta or gamma negative, or both zero.
@@ -70,6 +73,7 @@ class LocalPosterior:
     n_beta: float
     gamma: float
     structured: bool = True
+    prefixes: PrefixStore = field(default_factory=PrefixStore, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.n_beta < 0 or self.gamma < 0 or self.n_beta + self.gamma == 0:
@@ -185,18 +189,33 @@ class LocalPosterior:
             out.append(self.weighted_gradient(weights, self.data_carry(rows), batch)[1])
         return torch.cat(out)
 
+    def carries(self, what: Hashable, batches: Sequence[Batch]) -> Iterable[Carry]:
+        """Prefixes of fixed batches, made once for all components that act from the same place on.
+
+        Args:
+            what: Names the batches: equal names mean equal batches.
+            batches: Chunks ``[rows, ...]``.
+        """
+        return self.prefixes.carries((what, self._place), batches, self.carry)
+
+    @cached_property
+    def _place(self) -> Hashable:
+        stages = self.stages
+        place = stages.place(self.component) if isinstance(stages, PlacedStages) else self.component.name
+        return type(stages).__name__, place
+
     @cached_property
     def _whole_carry(self) -> Carry | None:
         data = self.subject.data
         one = self.carry(take(data, torch.zeros(1, dtype=torch.int64)))
-        size = sum(value.numel() * value.element_size() for value in one.values())
-        count = rows_of(data)
-        if size * count > CACHE_BYTES:
+        key = ("data", self._place)
+        if self.prefixes.where(key) != "memory" and not self.prefixes.fits(key, carry_bytes(one, rows_of(data))):
             return None
-        parts = [
-            self.carry(take(data, torch.arange(start, min(start + 32, count))))
-            for start in range(0, count, 32)
-        ]
+        return next(iter(self.prefixes.carries(key, [data], self._in_parts)))
+
+    def _in_parts(self, data: Batch) -> Carry:
+        """The prefix of all rows, 32 at a time."""
+        parts = [self.carry(take(data, rows)) for rows in torch.arange(rows_of(data)).split(32)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _blocks(

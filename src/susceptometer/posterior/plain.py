@@ -30,6 +30,11 @@ class PlainStages:
         """Every component of every model."""
         return bool(len(component))
 
+    def place(self, component: Component) -> str:
+        """One place for all: nothing is known to be frozen."""
+        del component
+        return "all"
+
     def prefix(self, component: Component, batch: Batch) -> Carry:
         """Nothing is known to be frozen: the batch ``[rows, ...]`` unchanged."""
         del component

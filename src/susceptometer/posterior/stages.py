@@ -1,5 +1,6 @@
 """The seam of the structure-aware engine: a frozen prefix once per row, the rest with chains folded."""
 
+from collections.abc import Hashable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -44,6 +45,15 @@ class Stages(Protocol):
         Returns:
             Unreduced losses ``[chains, m, *event]``, differentiable in ``weights``.
         """
+        ...
+
+
+@runtime_checkable
+class PlacedStages(Stages, Protocol):
+    """Stages that can say which components share a prefix, so that it is made once for all of them."""
+
+    def place(self, component: Component) -> Hashable:
+        """Where the component first acts: components of equal places have equal prefixes."""
         ...
 
 

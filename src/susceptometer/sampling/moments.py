@@ -1,12 +1,12 @@
 """Streaming moments of token losses: memory is groups x tokens, never draws x tokens (conventions 6.6)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from susceptometer.posterior.local import CACHE_BYTES, LocalPosterior
+from susceptometer.posterior.local import LocalPosterior
 from susceptometer.sampling.coupling import Coupling
 from susceptometer.types import Batch, Carry, rows_of, take
 
@@ -24,7 +24,7 @@ def probe_order(names: list[str]) -> list[str]:
 
 @dataclass
 class ProbeReader:
-    """Token losses of all probes for a posterior, in row chunks with cached prefixes where they fit.
+    """Token losses of all probes for a posterior, in row chunks with prefixes made once (`posterior.prefix`).
 
     Args:
         posterior: Supplies stages, probes and w*.
@@ -33,7 +33,7 @@ class ProbeReader:
 
     posterior: LocalPosterior
     chains: int
-    _carries: list[Carry] = field(default_factory=list)
+    _carries: Iterable[Carry] = ()
     _batches: list[Batch] = field(default_factory=list)
 
     @property
@@ -51,15 +51,12 @@ class ProbeReader:
         probes = self.posterior.subject.probes
         for name in probe_order(list(probes)):
             self._batches += list(self._chunks(probes[name]))
-        first = self.posterior.carry(self._batches[0])
-        size = sum(v.numel() * v.element_size() for v in first.values()) / rows_of(first)
-        if size * sum(rows_of(batch) for batch in self._batches) <= CACHE_BYTES:
-            self._carries = [self.posterior.carry(batch) for batch in self._batches]
+        what = ("probes", tuple(probes), self._rows)
+        self._carries = self.posterior.carries(what, self._batches)
 
     def read(self, weights: Tensor) -> Iterator[Tensor]:
         """Losses ``[chains, tokens of the chunk]`` chunk by chunk, in probe order."""
-        carries = self._carries or (self.posterior.carry(batch) for batch in self._batches)
-        for carry in carries:
+        for carry in self._carries:
             yield self.posterior.losses(weights, carry).flatten(1)
 
     def center(self) -> Tensor:
@@ -67,11 +64,13 @@ class ProbeReader:
         pieces = list(self.read(self.posterior.center[None]))
         return torch.cat([piece[0] for piece in pieces]).double()
 
+    @property
+    def _rows(self) -> int:
+        """Rows of a chunk."""
+        return max(1, OBSERVE_EVENTS // (self.block * self.chains * self.posterior.events))
+
     def _chunks(self, probe: Batch) -> Iterator[Batch]:
-        events = self.posterior.events
-        size = max(1, OBSERVE_EVENTS // (self.block * self.chains * events))
-        for start in range(0, rows_of(probe), size):
-            yield take(probe, torch.arange(start, min(start + size, rows_of(probe))))
+        return (take(probe, rows) for rows in torch.arange(rows_of(probe)).split(self._rows))
 
 
 class Moments:
