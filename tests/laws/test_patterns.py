@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from susceptometer.errors import DataError
+from susceptometer.structure.bigrams import Bigrams
 from susceptometer.structure.patterns import (
     PATTERNS,
     PRECEDENCE,
@@ -25,7 +26,10 @@ def named(row: list[str]) -> list[set[str]]:
 @pytest.mark.parametrize(
     ("row", "place", "expected"),
     [
-        ([".", " the", " cat"], 1, {"word start"}),
+        ([".", " cat", " the"], 1, {"word start"}),
+        ([".", " the", " cat"], 1, {"word start", "function"}),
+        (["\n", "The", " cat"], 1, {"function", "capitalized"}),
+        ([".", " Élan", " cat"], 1, {"word start", "capitalized"}),
         ([" sus", "cept", "ible", "."], 1, {"word part"}),
         ([" sus", "cept", "ible", "."], 2, {"word end"}),
         ([" sus", "cept", " it"], 1, {"word end"}),
@@ -55,6 +59,33 @@ def test_induction_needs_the_same_predecessor_in_the_same_row():
 def test_induction_leaves_spacing_and_formatting_out():
     names = named(["a", "\n", "a", "\n", "x", ",", "x", ",", "x"])
     assert not any("induction" in found for found in names)
+
+
+def test_common_bigrams_are_counted_in_the_corpus_within_rows():
+    corpus = np.array([[1, 2, 3, 1, 2], [1, 2, 4, 4, 4], [2, 4, 0, 0, 0]])
+    pairs = Bigrams.of(corpus)
+    rows = np.array([[1, 2, 3, 9, 1], [4, 4, 0, 0, 2]])
+    assert pairs.common(rows).tolist() == [[False, True, False, False, False], [False] * 5]
+    half = pairs.probability(np.array([[1, 2, 4, 4, 0], [2, 3, 9, 9, 0]]))
+    assert half.tolist() == [[1.0, 1.0, 2 / 3, 2 / 3, 1 / 3], [1.0, 1 / 3, 0.0, 0.0, 0.0]]
+
+
+def test_only_the_most_frequent_pairs_are_common():
+    rows = np.repeat(np.array([[first, 0] for first in range(1, 1502)]), 3, axis=0)
+    frequent = np.concatenate([rows, np.repeat([[1500, 0], [1501, 0]], 5, axis=0)])
+    found = Bigrams.of(frequent).common(np.array([[first, 0] for first in range(1, 1502)]))[:, 1]
+    assert found.sum() == 1000
+    assert found[-2:].all()
+
+
+def test_induction_can_ask_for_rare_pairs():
+    row, ids = [["x", "y", "z", "x", "y"]], np.array([[1, 2, 3, 1, 2]])
+    corpus = Bigrams.of(np.array([[1, 2, 1, 3, 1, 3], [1, 3, 1, 3, 1, 3]]))
+    rare = [
+        token_patterns(row, ids, bigrams=corpus, induction_below=below)[PATTERNS.index("induction"), 0, 4]
+        for below in (0.1, 0.2)
+    ]
+    assert rare == [False, True]
 
 
 def test_spacing_run_counts_the_white_space_before():

@@ -12,7 +12,6 @@ from susceptometer.compute.options import ReadOptions
 from susceptometer.compute.read import read
 from susceptometer.domains.checkpoints import at_checkpoint, stored_text, with_text
 from susceptometer.domains.language import LanguageSource, load_source
-from susceptometer.domains.probe_text import PROBES
 from susceptometer.domains.token_text import TextPlan
 from susceptometer.errors import ChainError
 from susceptometer.estimate.contraction import contraction
@@ -36,25 +35,29 @@ class ReadingPlan:
     Args:
         name: Part of the names of kept cells.
         text: Rows of data and probes.
-        made_rows: Rows of each generated probe.
+        domain_rows: Rows of each domain of the text, out of ``text.probe_rows``.
+        made_rows: Rows of each generated probe, likewise.
         groups: Independent groups of four coupled chains.
         draws: Recorded states per chain.
+        tilt_rows: Data rows of the response's own batch; its noise is what limits the coupled value.
         full_draws: Recorded states per chain of the run in which all weights move.
     """
 
     name: str
     text: TextPlan
+    domain_rows: int
     made_rows: Mapping[str, int]
     groups: int
     draws: int
+    tilt_rows: int = 8
     full_draws: int = 4
 
     def recipe(self) -> Recipe:
-        """Coupled chains of one head: centred gradients, the response's own batch four times the drift's."""
-        schedule = Schedule(groups=self.groups, burn_in=9, draws=self.draws, thin=2)
+        """Coupled chains of one head: centred gradients; at eps gamma = 1.2 burn-in and thinning are short."""
+        schedule = Schedule(groups=self.groups, burn_in=5, draws=self.draws, thin=2)
         return Recipe(
             sampler=LeimkuhlerMatthews(step_size=STEP), schedule=schedule, n_beta=N_BETA, gamma=GAMMA,
-            coupling=coupled(0.1), batch_rows=2, tilt_rows=8, centered=True,
+            coupling=coupled(0.1), batch_rows=2, tilt_rows=self.tilt_rows, centered=True,
         )  # fmt: skip
 
     def control(self) -> Recipe:
@@ -74,10 +77,8 @@ def text_subject(setting: Setting, plan: ReadingPlan) -> Subject:
     """pico's final weights on the setting's text, encoded once per folder."""
     source = LanguageSource("pico", data=str(setting.text) if setting.text else None, plan=plan.text)
     subject = with_text(source, setting.kept(f"text-{plan.name}", lambda: stored_text(load_source(source))))
-    probes = {
-        name: {"tokens": batch["tokens"][: plan.made_rows[name]]} if name in PROBES else batch
-        for name, batch in subject.probes.items()
-    }
+    wanted = {**dict.fromkeys(subject.probes, plan.domain_rows), **plan.made_rows, "base": plan.text.base_rows}
+    probes = {name: {"tokens": batch["tokens"][: wanted[name]]} for name, batch in subject.probes.items()}
     return replace(subject, probes=probes)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from susceptometer.errors import DataError
+from susceptometer.structure.bigrams import Bigrams
 
 Flags = NDArray[np.bool_]
 
@@ -25,6 +26,9 @@ RULES: dict[str, str] = {
     "right delimiter": "closing brackets only, perhaps after a space",
     "numeric": "digits, perhaps after a space",
     "formatting": "no letter or digit, and neither spacing nor delimiter",
+    "common bigram": "among the 1,000 most frequent pairs with its predecessor, and seen three times",
+    "function": "an English function word: article, preposition, pronoun, conjunction, auxiliary",
+    "capitalized": "its first letter is a capital",
     "other": "none of these",
 }
 """Pattern name to its rule, in the order of the first axis of `token_patterns`."""
@@ -33,17 +37,39 @@ PATTERNS: tuple[str, ...] = tuple(RULES)
 
 PRECEDENCE: tuple[str, ...] = (
     "induction", "spacing", "left delimiter", "right delimiter", "numeric", "word start", "word end",
-    "word part", "formatting", "other",
+    "word part", "formatting", "common bigram", "function", "capitalized", "other",
 )  # fmt: skip
 """Which pattern names a token that has several."""
 
 
-def token_patterns(tokens: Sequence[Sequence[str]], ids: NDArray[np.integer]) -> Flags:
+_FUNCTION_TEXT = (
+    "a about above across after again against all along although am among an and another any are around as at be "
+    "because been before behind being below beneath beside between beyond both but by can could did do does doing "
+    "down during each either every few for from had has have having he her here hers herself him himself his how "
+    "i if in into is it its itself just may me might mine more most must my myself near neither no nor not of off "
+    "on once only onto or other our ours ourselves out over own per same shall she should since so some such than "
+    "that the their theirs them themselves then there these they this those though through till to toward towards "
+    "under until up upon us very via was we were what when where whether which while who whom whose why will with "
+    "within without would yet you your yours yourself yourselves "
+)
+FUNCTION_WORDS = frozenset(_FUNCTION_TEXT.split())
+"""English words that hold sentences together."""
+
+
+def token_patterns(
+    tokens: Sequence[Sequence[str]],
+    ids: NDArray[np.integer],
+    *,
+    bigrams: Bigrams | None = None,
+    induction_below: float | None = None,
+) -> Flags:
     """Which rules each token obeys.
 
     Args:
         tokens: Decoded strings of every row, leading spaces kept; rows of K strings.
         ids: Token ids ``[rows, K]``, used for equality of tokens only.
+        bigrams: Pairs of a corpus with the same ids; None: counted in these rows.
+        induction_below: Induction tokens must also be rarer than this after their predecessor in that corpus.
 
     Returns:
         ``[patterns, rows, K]``, in the order of `PATTERNS`.
@@ -53,11 +79,15 @@ def token_patterns(tokens: Sequence[Sequence[str]], ids: NDArray[np.integer]) ->
     """
     words = _as_array(tokens, np.asarray(ids))
     flags = {name: _each(words, rule) for name, rule in _STRING_RULES.items()}
+    pairs = Bigrams.of(np.asarray(ids)) if bigrams is None else bigrams
+    flags["common bigram"] = pairs.common(np.asarray(ids))
     joined = _each(words, _letters)
     after = _shifted(joined, -1)
     flags["word part"] = joined & after
     flags["word end"] = joined & _shifted(_each(words, _ends_in_letter), 1) & ~_continues(words)
     flags["induction"] = _induction(np.asarray(ids), flags["spacing"] | flags["formatting"])
+    if induction_below is not None:
+        flags["induction"] &= pairs.probability(np.asarray(ids)) < induction_below
     flags["other"] = ~np.any([flags[name] for name in PATTERNS[:-1]], axis=0)
     return np.stack([flags[name] for name in PATTERNS])
 
@@ -144,6 +174,14 @@ def _formatting(word: str) -> bool:
     return marked and not (_spacing(word) or _only(word, "([{<") or _only(word, ")]}>"))
 
 
+def _function(word: str) -> bool:
+    return word.removeprefix(" ").lower() in FUNCTION_WORDS
+
+
+def _capitalized(word: str) -> bool:
+    return word.removeprefix(" ")[:1].isupper()
+
+
 _STRING_RULES: dict[str, Callable[[str], bool]] = {
     "word start": _word_start,
     "spacing": _spacing,
@@ -151,6 +189,8 @@ _STRING_RULES: dict[str, Callable[[str], bool]] = {
     "right delimiter": lambda word: _only(word, ")]}>"),
     "numeric": _numeric,
     "formatting": _formatting,
+    "function": _function,
+    "capitalized": _capitalized,
 }
 
 

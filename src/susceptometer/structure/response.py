@@ -51,7 +51,8 @@ class Response:
         groups = self.replicates.sizes["group"]
         value = self.replicates.mean("group")
         error = self.replicates.std("group", ddof=1) / np.sqrt(groups)
-        return Estimate("chi", xr.Dataset({"value": value, "error": error}, attrs={"form": self.form}), groups, "nats^2")
+        data = xr.Dataset({"value": value, "error": error}, attrs={"form": self.form})
+        return Estimate("chi", data, groups, "nats^2")
 
     def matrix(self) -> Floats:
         """Replicates as ``[groups, tokens, components]`` float64: rows are tokens, columns components."""
