@@ -48,7 +48,7 @@ class Inversion:
             )
 
 
-PSEUDO_INVERSE = Inversion(ridge=0.0, noise_corrected=False, resolved_at=-np.inf)
+PSEUDO_INVERSE = Inversion(ridge=0.0, noise_corrected=False, resolved_at=-1e9)
 """The published inverse (wang2026): no noise correction, nothing refused."""
 
 

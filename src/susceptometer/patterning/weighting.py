@@ -45,16 +45,17 @@ def weights_of(shift: Array, share: Array, clip: Clip | None) -> Array:
         out /= max(1.0, float(out.sum()))
     if not inside.any():
         return out
-    rho = 1 - shift.sum() + shift[inside] / share[inside]
+    rest = 1 - float(out[~inside].sum())
+    rho = rest - float(shift[inside].sum()) + shift[inside] / share[inside]
     if clip is not None:
         rho = np.clip(rho, clip.lowest, clip.highest)
     mean = float(rho @ share[inside])
-    if mean <= 0:
+    if mean <= 0 < rest:
         raise RecipeError(
             "the weights have no positive mean", where="weights_of", value=mean,
             why="they cannot be scaled to mean one", do="lower the strength, or clip at zero",
         )
-    out[inside] = rho * (1 - out[~inside].sum()) / mean
+    out[inside] = rho * rest / mean if mean > 0 else 0.0
     return out
 
 
