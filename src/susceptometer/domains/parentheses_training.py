@@ -1,0 +1,144 @@
+"""Training many parentheses classifiers at once, on the training set or on a re-weighting of it, and what they learn.
+
+All seeds of an arm are one batched model: weights carry a leading axis of models, every model has its own start and its
+own order of data, and nothing is shared (equal to training alone; tested). Arms of the same seeds share starts
+and random numbers, so arms differ by their weights alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from susceptometer.domains.parentheses import Task, encoded
+from susceptometer.domains.parentheses_model import (
+    ClassifierConfig,
+    class_logits,
+    class_losses,
+    fresh_classifier,
+)
+from susceptometer.rng import stream
+from susceptometer.train.loop import Source, StackedLoss, Training, stack, train
+from susceptometer.types import Batch, Params
+
+NESTED_FROM, EQUAL_UP_TO = 0.9, 0.1
+"""Share of out-of-distribution strings called FALSE: from 0.9 on Nested, up to 0.1 Equal-Count, else mixed."""
+
+BLOCK = 64
+"""Steps whose random numbers are drawn together."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Everything an arm is trained with except its weights and seeds.
+
+    Args:
+        task: The data.
+        config: The model; ``context`` must hold the longest string plus two.
+        training: Steps and optimiser.
+        batch: Strings of one step and model.
+        decay: Coefficient of |w|^2/2 in the trained loss, 1/weight^2 (Adam's coupled weight decay).
+        half: Forward and backward pass in bfloat16 (weights, moments and losses stay float32).
+    """
+
+    task: Task
+    config: ClassifierConfig
+    training: Training
+    batch: int = 32
+    decay: float = 0.001
+    half: bool = True
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What trained models do, ``[models]`` each.
+
+    accuracy: Share of fresh training-like strings classified correctly.
+    nested_share: Share of equal-count, not nested strings called FALSE.
+    loss: Mean loss on the fresh training-like strings, nats.
+    """
+
+    accuracy: NDArray[np.float64]
+    nested_share: NDArray[np.float64]
+    loss: NDArray[np.float64]
+
+    @property
+    def is_nested(self) -> NDArray[np.bool_]:
+        """Models that learned Nested."""
+        return self.nested_share >= NESTED_FROM
+
+    @property
+    def is_equal_count(self) -> NDArray[np.bool_]:
+        """Models that learned Equal-Count."""
+        return self.nested_share <= EQUAL_UP_TO
+
+
+def penalised_loss(protocol: Protocol) -> StackedLoss:
+    """Loss of a stack, ``[models, rows]``: cross-entropy plus decay |w|^2/2, the same penalty in every row."""
+    plain = torch.func.vmap(partial(class_losses, config=protocol.config))
+
+    def loss(params: Params, batch: Batch) -> Tensor:
+        used = {n: w.to(torch.bfloat16) for n, w in params.items()} if protocol.half else params
+        size = torch.stack([w.square().flatten(1).sum(1) for w in params.values()]).sum(0)
+        return plain(used, batch) + protocol.decay / 2 * size[:, None]
+
+    return loss
+
+
+def pool_source(pool: Batch, weights: NDArray[np.float64] | None, seeds: Sequence[int], batch: int) -> Source:
+    """Batches ``[models, batch, ...]`` drawn with replacement from the pool, row i with probability ~ weights[i].
+
+    Drawn by inverse distribution from uniforms of (seed, step), so that two weightings see nearly the same strings.
+    Rows are cut to the longest string of the step.
+    """
+    rows = len(pool["end"])
+    share = np.ones(rows) if weights is None else weights
+    ladder = torch.from_numpy(np.cumsum(share) / share.sum())
+    kept: dict[int, Tensor] = {}
+
+    def uniforms(block: int) -> Tensor:
+        if block not in kept:
+            kept.clear()
+            size = (BLOCK, batch)
+            each = [torch.rand(size, generator=stream(s, "parentheses", "rows", block), dtype=torch.float64) for s in seeds]
+            kept[block] = torch.stack(each, 1)
+        return kept[block]
+
+    def source(step: int) -> Batch:
+        picks = torch.searchsorted(ladder, uniforms(step // BLOCK)[step % BLOCK], right=True).clamp(max=rows - 1)
+        end = pool["end"][picks]
+        return {"tokens": pool["tokens"][picks][..., : int(end.max()) + 1], "end": end, "label": pool["label"][picks]}
+
+    return source
+
+
+def trained_arm(
+    protocol: Protocol, weights: NDArray[np.float64] | None, seeds: Sequence[int], *, into: Path
+) -> Params:
+    """Train one model per seed on the weighted training set; resumable in ``into``. Returns ``[models, ...]``."""
+    pool = encoded(protocol.task.training())
+    return train(
+        penalised_loss(protocol),
+        stack([fresh_classifier(protocol.config, seed=seed) for seed in seeds]),
+        pool_source(pool, weights, seeds, protocol.batch),
+        settings=protocol.training,
+        into=into,
+    )
+
+
+@torch.no_grad()
+def behaviour(params: Params, protocol: Protocol) -> Behaviour:
+    """What a stack of models does on fresh strings, evaluated in the precision of ``params``."""
+    inside, outside = encoded(protocol.task.in_distribution()), encoded(protocol.task.out_of_distribution())
+    read = torch.func.vmap(partial(class_logits, config=protocol.config), in_dims=(0, None))
+    scores = read(params, inside)
+    correct = (scores.argmax(-1) == inside["label"]).double().mean(1)
+    called_false = (read(params, outside).argmax(-1) == 0).double().mean(1)
+    chosen = scores.gather(-1, inside["label"].expand(len(scores), -1)[..., None])[..., 0]
+    loss = (scores.logsumexp(-1) - chosen).double().mean(1)
+    return Behaviour(correct.numpy(), called_false.numpy(), loss.numpy())
