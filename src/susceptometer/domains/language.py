@@ -98,8 +98,8 @@ def text_probes(source: LanguageSource, data: str | Path) -> dict[str, dict[str,
     if str(data).endswith(".npy"):
         from susceptometer.domains.hf_data import token_rows
 
-        return {Path(data).stem: {"tokens": token_rows(data, len(_encoder(source.model).strings))}}
-    rows = domain_rows(text_documents(data), _encoder(source.model), source.plan.length)
+        return {Path(data).stem: {"tokens": token_rows(data, len(encoder_of(source.model).strings))}}
+    rows = domain_rows(text_documents(data), encoder_of(source.model), source.plan.length)
     return {name: {"tokens": spread(each, source.plan.base_rows)} for name, each in rows.items()}
 
 
@@ -112,7 +112,7 @@ def _bundled(source: LanguageSource) -> Subject:
             do=f"use length {config.context + 1} or less",
         )
     params = load_weights(source.model, seed=source.trained, step=source.step)
-    encoder = _encoder(source.model)
+    encoder = encoder_of(source.model)
     data, probes = _text(source, encoder, config.vocabulary)
     for tokens in (data, *probes.values()):
         check_tokens(tokens, config)
@@ -149,9 +149,15 @@ def _text(source: LanguageSource, encoder: Encoder, vocabulary: int) -> tuple[Te
     if source.data is not None and source.data.endswith(".npy"):
         return _token_file(source, vocabulary)
     documents = default_text() if source.data is None else text_documents(source.data)
-    length = source.plan.length
-    made = {name: _generated(name, encoder, source.plan) for name in PROBES}
-    return data_and_probes(domain_rows(documents, encoder, length), made, source.plan)
+    return text_rows(documents, encoder, source.plan)
+
+
+def text_rows(
+    documents: Mapping[str, Sequence[str]], encoder: Encoder, plan: TextPlan
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Data ``[rows, K]`` and probes of documents by domain, the generated probes added; see `load`."""
+    made = {name: _generated(name, encoder, plan) for name in PROBES}
+    return data_and_probes(domain_rows(documents, encoder, plan.length), made, plan)
 
 
 def _generated(name: str, encoder: Encoder, plan: TextPlan) -> Tensor:
@@ -166,7 +172,8 @@ def _token_file(source: LanguageSource, vocabulary: int) -> tuple[Tensor, dict[s
     return spread(rows, source.plan.data_rows), {"base": spread(rows, source.plan.base_rows)}
 
 
-def _encoder(model: str) -> Encoder:
+def encoder_of(model: str) -> Encoder:
+    """The text encoding of a bundled model or of a Hugging Face one."""
     if model not in MAKINGS:
         return _hub_encoder(_tokenizer(model))
     tokenizer = tokenizer_of(model)

@@ -1,17 +1,16 @@
-"""The chains that the language reproductions share: every head of pico on one text, kept in both forms."""
+"""The chains that the language reproductions share: every head of a bundled model on one text, kept in both forms."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 import xarray as xr
 
 from susceptometer.compute.identity import tensors_hash
 from susceptometer.compute.options import ReadOptions
 from susceptometer.compute.read import read
-from susceptometer.domains.checkpoints import at_checkpoint, stored_text, with_text
-from susceptometer.domains.language import LanguageSource, load_source
+from susceptometer.domains.checkpoints import at_checkpoint, text_tokens, with_text
+from susceptometer.domains.language import LanguageSource
 from susceptometer.domains.token_text import TextPlan
 from susceptometer.errors import ChainError
 from susceptometer.estimate.contraction import contraction
@@ -39,7 +38,10 @@ class ReadingPlan:
         made_rows: Rows of each generated probe, likewise.
         groups: Independent groups of four coupled chains.
         draws: Recorded states per chain.
+        model: Bundled model.
         tilt_rows: Data rows of the response's own batch; its noise is what limits the coupled value.
+        batch_rows: Data rows of the drift's batch.
+        characters: Text taken of each domain, at most; None: all of it.
         full_draws: Recorded states per chain of the run in which all weights move.
     """
 
@@ -49,15 +51,18 @@ class ReadingPlan:
     made_rows: Mapping[str, int]
     groups: int
     draws: int
+    model: str = "pico"
     tilt_rows: int = 8
-    full_draws: int = 4
+    batch_rows: int = 2
+    characters: int | None = None
+    full_draws: int = 8
 
     def recipe(self) -> Recipe:
         """Coupled chains of one head: centred gradients; at eps gamma = 1.2 burn-in and thinning are short."""
         schedule = Schedule(groups=self.groups, burn_in=5, draws=self.draws, thin=2)
         return Recipe(
             sampler=LeimkuhlerMatthews(step_size=STEP), schedule=schedule, n_beta=N_BETA, gamma=GAMMA,
-            coupling=coupled(0.1), batch_rows=2, tilt_rows=self.tilt_rows, centered=True,
+            coupling=coupled(0.1), batch_rows=self.batch_rows, tilt_rows=self.tilt_rows, centered=True,
         )  # fmt: skip
 
     def control(self) -> Recipe:
@@ -69,14 +74,14 @@ class ReadingPlan:
         schedule = Schedule(groups=self.groups, burn_in=16, draws=self.full_draws, thin=4)
         return Recipe(
             sampler=LeimkuhlerMatthews(step_size=FULL_STEP), schedule=schedule, n_beta=n_beta, gamma=GAMMA,
-            coupling=antithetic(), batch_rows=2,
+            coupling=antithetic(), batch_rows=self.batch_rows,
         )  # fmt: skip
 
 
 def text_subject(setting: Setting, plan: ReadingPlan) -> Subject:
-    """pico's final weights on the setting's text, encoded once per folder."""
-    source = LanguageSource("pico", data=str(setting.text) if setting.text else None, plan=plan.text)
-    subject = with_text(source, setting.kept(f"text-{plan.name}", lambda: stored_text(load_source(source))))
+    """The final weights on the setting's text, encoded once per folder."""
+    source = LanguageSource(plan.model, data=str(setting.text) if setting.text else None, plan=plan.text)
+    subject = with_text(source, setting.kept(f"text-{plan.name}", lambda: text_tokens(source, characters=plan.characters)))
     wanted = {**dict.fromkeys(subject.probes, plan.domain_rows), **plan.made_rows, "base": plan.text.base_rows}
     probes = {name: {"tokens": batch["tokens"][: wanted[name]]} for name, batch in subject.probes.items()}
     return replace(subject, probes=probes)
@@ -99,7 +104,7 @@ def measured(
     Args:
         setting: Seed, folder, text.
         plan: How much.
-        trained: Training seed of pico.
+        trained: Training seed of the model.
         step: Training step; negative counts from the last.
         control: n_beta = 0.
 
@@ -145,13 +150,3 @@ def _require_contraction(heads: Reading) -> None:
         )
 
 
-def token_strings(subject: Subject) -> list[list[str]]:
-    """Decoded strings of every probe row in reading order, the first token included."""
-    strings = subject.meta["token_strings"]
-    return [[strings[i] for i in row] for row in token_rows(subject).tolist()]  # type: ignore[index]
-
-
-def token_rows(subject: Subject) -> np.ndarray:
-    """Token rows of all probes in reading order, ``int64 [rows, K]``; targets are all columns but the first."""
-    names = ["base", *[name for name in subject.probes if name != "base"]]
-    return torch.cat([subject.probes[name]["tokens"] for name in names]).numpy()

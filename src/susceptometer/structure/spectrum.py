@@ -25,9 +25,9 @@ class Spectrum:
 
     Args:
         data: Variables ``share`` and ``share_error`` [pc] (part of the variance), ``loading`` and ``loading_error``
-            [pc, component] (v_k, unit vectors), ``score`` and ``score_error`` [pc, token] (Z v_k), ``reliability``
-            [pc] (correlation of the scores of two halves of the groups, mean over splits), ``p_chains``,
-            ``p_tokens`` and ``significant`` [pc] (see `significance`).
+            [pc, component] (v_k, unit vectors), ``repeat_loading`` [bootstrap, pc, component], ``score`` and
+            ``score_error`` [pc, token] (Z v_k), ``reliability`` [pc] (correlation of the scores of two halves of the
+            groups, mean over splits), ``p_chains``, ``p_tokens`` and ``significant`` [pc] (see `significance`).
         form: Estimator of the response.
         kind: Standardisation of its columns.
         groups: Chain groups behind every error.
@@ -66,10 +66,9 @@ def spectrum(
 ) -> Spectrum:
     r"""Principal pairs with bootstrap errors over chain groups and their significance (baker2025; reading 5.1).
 
-    The sign of a pair makes its largest |loading| positive. Errors: groups are drawn again with replacement, for
-    every component on its own since components have independent chains; standardisation and decomposition are
-    repeated, pairs matched to the full data's by the largest |v.v'|, spreads widened by sqrt(G/(G-1)). Errors of
-    scores are the spread of the groups along the fixed v_k.
+    The sign of a pair makes its largest |loading| positive. Errors: groups are drawn again with replacement,
+    standardisation and decomposition are repeated, pairs matched to the full data's by the largest |v.v'|, spreads
+    widened by sqrt(G/(G-1)). Errors of scores are the spread of the groups along the fixed v_k.
 
     Args:
         response: chi with its replicates.
@@ -92,16 +91,19 @@ def spectrum(
     fitted = standardisation(matrix.mean(0), kind)
     gram = GroupGram.of(matrix)
     covariance = gram.standardised(gram.even(), kind)
-    share, loading = _principal(covariance, min(pcs, columns))
-    repeats = [_principal(gram.standardised(w, kind), columns) for w in _weights(gram, bootstraps, seed)]
-    share_error, loading_error = _spreads(share, loading, repeats, groups)
+    share, loading = principal(covariance, min(pcs, columns))
+    repeats = [principal(gram.standardised(w, kind), columns) for w in _weights(gram, bootstraps, seed)]
+    shares, loadings = _repeated(loading, repeats)
+    widen = np.sqrt(groups / (groups - 1))
     scores = fitted(matrix) @ loading.T
     judged = significance(fitted(matrix), loading, seed=seed)
     coords = {"pc": np.arange(1, len(share) + 1), "component": response.components}
     data = xr.Dataset(
         {
-            "share": ("pc", share), "share_error": ("pc", share_error),
-            "loading": (("pc", "component"), loading), "loading_error": (("pc", "component"), loading_error),
+            "share": ("pc", share), "share_error": ("pc", widen * shares.std(0, ddof=1)),
+            "loading": (("pc", "component"), loading),
+            "loading_error": (("pc", "component"), widen * loadings.std(0, ddof=1)),
+            "repeat_loading": (("bootstrap", "pc", "component"), loadings),
             "score": (("pc", "token"), scores.mean(0).T),
             "score_error": (("pc", "token"), scores.std(0, ddof=1).T / np.sqrt(groups)),
             "reliability": ("pc", reliability(scores, seed)), **_columns(judged),
@@ -145,14 +147,14 @@ class GroupGram:
 
 
 def _weights(gram: GroupGram, bootstraps: int, seed: int) -> list[Floats]:
-    """Bootstrap weights of the groups, drawn for every component on its own."""
+    """Bootstrap weights of the groups, the same for all components: the two-run form shares its full run."""
     groups, columns = gram.moments.shape[:2]
     rng = np.random.default_rng(stream_seed(seed, "bootstrap over groups"))
-    picks = rng.multinomial(groups, np.full(groups, 1 / groups), size=(bootstraps, columns))
-    return list(picks.transpose(0, 2, 1) / groups)
+    picks = rng.multinomial(groups, np.full(groups, 1 / groups), size=bootstraps)
+    return [np.repeat(pick[:, None] / groups, columns, 1) for pick in picks]
 
 
-def _principal(covariance: Floats, count: int) -> tuple[Floats, Floats]:
+def principal(covariance: Floats, count: int) -> tuple[Floats, Floats]:
     """Shares ``[count]`` and sign-fixed loadings ``[count, components]``, largest first."""
     values, vectors = np.linalg.eigh(covariance)
     order = np.argsort(values)[::-1][:count]
@@ -161,10 +163,8 @@ def _principal(covariance: Floats, count: int) -> tuple[Floats, Floats]:
     return values[order] / values.sum(), loading * np.sign(loading[np.arange(count), largest])[:, None]
 
 
-def _spreads(
-    share: Floats, loading: Floats, repeats: list[tuple[Floats, Floats]], groups: int
-) -> tuple[Floats, Floats]:
-    """Bootstrap standard errors of shares and loadings, pairs matched to the full data's."""
+def _repeated(loading: Floats, repeats: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    """Bootstrap shares ``[bootstraps, pcs]`` and loadings ``[bootstraps, pcs, components]``, pairs matched to ours."""
     shares, loadings = [], []
     for again, vectors in repeats:
         overlap = loading @ vectors.T
@@ -172,8 +172,7 @@ def _spreads(
         signs = np.sign(overlap[np.arange(len(match)), match])
         shares.append(again[match])
         loadings.append(vectors[match] * signs[:, None])
-    widen = np.sqrt(groups / (groups - 1))
-    return widen * np.std(shares, axis=0, ddof=1), widen * np.std(loadings, axis=0, ddof=1)
+    return np.array(shares), np.array(loadings)
 
 
 def matched(overlap: Floats) -> NDArray[np.intp]:
