@@ -28,6 +28,23 @@ from susceptometer.sampling.noise import GroupNoise
 BOX = 0.5
 """Each simplex keeps at least half of its weight on the correct value: chains stay at this machine."""
 
+
+@dataclass(frozen=True)
+class Region:
+    """What keeps chains at the machine: the box of simplex sums, and a Gaussian pull as in ``LocalPosterior``.
+
+    Args:
+        box: Largest sum of the errors of one square.
+        gamma: Strength of (gamma/2) |eps|²; 0 for none.
+    """
+
+    box: float
+    gamma: float
+
+
+BOXED = Region(box=BOX, gamma=0.0)
+"""The uniform law on the box: the prior of the exact results."""
+
 WIDTH = 2.0
 """Standard deviation of a Metropolis proposal in log eps."""
 
@@ -92,13 +109,16 @@ class Sweeps:
         return energy[self.sweeps // 3 :]
 
 
-def metropolis(potential: Potential, n_beta: float, sweeps: Sweeps, *, seed: int) -> CornerRun:
+def metropolis(
+    potential: Potential, n_beta: float, sweeps: Sweeps, *, region: Region = BOXED, seed: int
+) -> CornerRun:
     """Coordinate-wise Metropolis in log eps; starts at eps = n_beta^-1/2.
 
     Args:
         potential: The loss phi; called on ``[d, chains]``.
         n_beta: Inverse temperature.
         sweeps: Length.
+        region: Prior on the corner.
         seed: Names the random stream.
     """
     machine = potential.machine
@@ -113,10 +133,11 @@ def metropolis(potential: Potential, n_beta: float, sweeps: Sweeps, *, seed: int
             moved = u[v] + WIDTH * jumps[v]
             eps = np.exp(u)
             eps[v] = np.exp(moved)
-            inside = eps[groups[v]].sum(0) < BOX
+            inside = eps[groups[v]].sum(0) < region.box
             eps[v] = np.where(inside, eps[v], np.exp(u[v]))
             new = n_beta * potential(eps)
-            take = inside & (levels[v] < energy - new + moved - u[v])
+            pull = region.gamma / 2 * (eps[v] ** 2 - np.exp(2 * u[v]))
+            take = inside & (levels[v] < energy - new - pull + moved - u[v])
             u[v] = np.where(take, moved, u[v])
             energy = np.where(take, new, energy)
             accepted += take.mean()

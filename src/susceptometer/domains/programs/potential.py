@@ -4,7 +4,8 @@
     K_eta = E_x KL(q || p) with both output laws mixed with a share eta of the uniform one
 
 f² <= H <= f²/min q(x), so lambda_H = lambda_f / 2. K_0 is comparable with f, K_eta with H. All are sums of positive
-terms, so f keeps its relative precision down to 1e-300. ``eps`` may be numpy or torch (then autograd gives all derivatives).
+terms, so f keeps its relative precision down to 1e-300. ``eps`` may be numpy or torch (then autograd gives
+all derivatives).
 """
 
 from typing import Any, Literal
