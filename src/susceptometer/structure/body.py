@@ -80,7 +80,7 @@ def _width(
     matrix: Floats, gram: GroupGram, pick: NDArray[np.intp], kind: Kind, pair: Floats | None
 ) -> tuple[float, float]:
     share = np.bincount(pick, minlength=len(matrix)) / len(pick)
-    _, loading = principal(gram.standardised(np.repeat(share[:, None], matrix.shape[2], 1), kind), 2)
+    _, loading = principal(gram.standardised(share, kind), 2)
     fitted = standardisation(np.einsum("g,gnh->nh", share, matrix), kind)
     used = np.flatnonzero(share)
     scores = fitted(matrix[used]) @ np.stack([loading[0], loading[1] if pair is None else pair], 1)

@@ -62,7 +62,7 @@ class Spectrum:
 
 
 def spectrum(
-    response: Response, kind: Kind = "columns", *, seed: int, pcs: int = 8, bootstraps: int = 200
+    response: Response, kind: Kind = "columns", *, seed: int, pcs: int = 16, bootstraps: int = 200
 ) -> Spectrum:
     r"""Principal pairs with bootstrap errors over chain groups and their significance (baker2025; reading 5.1).
 
@@ -92,7 +92,7 @@ def spectrum(
     gram = GroupGram.of(matrix)
     covariance = gram.standardised(gram.even(), kind)
     share, loading = principal(covariance, min(pcs, columns))
-    repeats = [principal(gram.standardised(w, kind), columns) for w in _weights(gram, bootstraps, seed)]
+    repeats = [principal(gram.standardised(w, kind), columns) for w in _weights(groups, bootstraps, seed)]
     shares, loadings = _repeated(loading, repeats)
     widen = np.sqrt(groups / (groups - 1))
     scores = fitted(matrix) @ loading.T
@@ -115,10 +115,10 @@ def spectrum(
 
 @dataclass(frozen=True)
 class GroupGram:
-    """Second moments over tokens of all (group, component) columns: everything resampling needs.
+    """Second moments over tokens of all (group, component) columns: everything resampling of groups needs.
 
     Args:
-        moments: ``[groups, components, groups, components]``, centred over tokens, nats^4.
+        moments: ``[groups, groups, components, components]``, centred over tokens, nats^4.
     """
 
     moments: Floats
@@ -128,16 +128,16 @@ class GroupGram:
         """From replicates ``[groups, tokens, components]``."""
         groups, tokens, columns = matrix.shape
         flat = (matrix - matrix.mean(1, keepdims=True)).transpose(1, 0, 2).reshape(tokens, -1)
-        return cls((flat.T @ flat / tokens).reshape(groups, columns, groups, columns))
+        moments = (flat.T @ flat / tokens).reshape(groups, columns, groups, columns)
+        return cls(np.ascontiguousarray(moments.transpose(0, 2, 1, 3)))
 
     def even(self) -> Floats:
-        """Weights of the plain mean over groups, ``[groups, components]``."""
-        groups, columns = self.moments.shape[:2]
-        return np.full((groups, columns), 1.0 / groups)
+        """Weights of the plain mean, ``[groups]``."""
+        return np.full(len(self.moments), 1.0 / len(self.moments))
 
     def standardised(self, weights: Floats, kind: Kind) -> Floats:
         """Covariance ``[components, components]`` of the standardised weighted mean of the groups."""
-        covariance = np.einsum("gh,ghij,ij->hj", weights, self.moments, weights, optimize=True)
+        covariance = np.tensordot(np.outer(weights, weights), self.moments, 2)
         spread = np.sqrt(np.diag(covariance))
         correlation = covariance / np.outer(spread, spread)
         if kind == "columns":
@@ -146,12 +146,10 @@ class GroupGram:
         return left - left.mean(1, keepdims=True)
 
 
-def _weights(gram: GroupGram, bootstraps: int, seed: int) -> list[Floats]:
-    """Bootstrap weights of the groups, the same for all components: the two-run form shares its full run."""
-    groups, columns = gram.moments.shape[:2]
+def _weights(groups: int, bootstraps: int, seed: int) -> Floats:
+    """Bootstrap weights ``[bootstraps, groups]``; the same for all components, since the two-run form shares a run."""
     rng = np.random.default_rng(stream_seed(seed, "bootstrap over groups"))
-    picks = rng.multinomial(groups, np.full(groups, 1 / groups), size=bootstraps)
-    return [np.repeat(pick[:, None] / groups, columns, 1) for pick in picks]
+    return rng.multinomial(groups, np.full(groups, 1 / groups), size=bootstraps) / groups
 
 
 def principal(covariance: Floats, count: int) -> tuple[Floats, Floats]:
