@@ -9,6 +9,7 @@ from susceptometer.estimate.contraction import contraction
 from susceptometer.estimate.estimate import Estimate, healthy_groups
 from susceptometer.estimate.susceptibility import coupled_column, covariance_column
 from susceptometer.sampling.reading import Reading
+from susceptometer.structure.response import Response
 
 
 def pattern_psi(
@@ -56,6 +57,42 @@ def pattern_psi(
         {"component": reading.components, "pattern": names},
     )
     return Estimate("psi", data, int(least), "nats^2")
+
+
+def pattern_table(response: Response, names: list[str], flags: NDArray[np.bool_]) -> Estimate:
+    r"""The expression/suppression table: mean psi of every component over every pattern, from a response matrix.
+
+        psi_P = mean over tokens of P of chi  -  mean over all tokens of chi        negative: expressed (baker2025)
+
+    Taken inside every group, so the error knows that tokens share chains; works for both forms.
+
+    Args:
+        response: chi with its replicates.
+        names: Names of the patterns.
+        flags: Which tokens belong ``[patterns, tokens]``; a pattern without tokens gives NaN.
+
+    Shapes:
+        returns     component pattern, nats^2
+
+    Raises:
+        DataError: ``flags`` does not fit names and tokens.
+    """
+    groups, _, tokens = response.replicates.shape
+    if flags.shape != (len(names), tokens):
+        raise DataError(
+            "pattern flags do not fit the response", where="pattern_table",
+            value=f"{flags.shape} for {len(names)} patterns and {tokens} tokens",
+            why="a row is a pattern and a column a token", do="make flags with token_patterns on the same tokens",
+        )
+    count = flags.sum(1, keepdims=True)
+    means = np.divide(flags, count, out=np.full(flags.shape, np.nan), where=count > 0) - 1.0 / tokens
+    each = response.replicates.values @ means.T
+    dims = ("component", "pattern")
+    data = xr.Dataset(
+        {"value": (dims, each.mean(0)), "error": (dims, each.std(0, ddof=1) / np.sqrt(groups))},
+        {"component": response.components, "pattern": names},
+    )
+    return Estimate("psi", data, groups, "nats^2")
 
 
 def _weights(flags: NDArray[np.bool_], base: slice) -> NDArray[np.float64]:

@@ -1,0 +1,213 @@
+"""Claims about what chi is not: dataset values, ablation, logits, gradients, a Gaussian around w*; and what it adds."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from susceptometer.domains.attribution import head_activity
+from susceptometer.domains.pico import making_of
+from susceptometer.estimate.estimate import format_pm, jackknife
+from susceptometer.posterior.component_set import ComponentSet
+from susceptometer.posterior.subject import Subject
+from susceptometer.reproduce.claims import Claim
+from susceptometer.reproduce.language_reading import HEADS
+from susceptometer.reproduce.language_tokens import TokenFacts, short
+from susceptometer.reproduce.pair_claims import SeedReading
+from susceptometer.reproduce.setting import Arrays
+from susceptometer.structure.body import fold_of_rows
+from susceptometer.structure.circuit import auroc
+from susceptometer.structure.controls import added_r2, first_order, gradient_size, held_out_prediction, zero_ablation
+from susceptometer.structure.response import Form, Response
+from susceptometer.structure.spectrum import matched, spectrum
+
+Floats = NDArray[np.floating]
+
+MEASURES = ("zero ablation", "direct logits", "output size", "gradient size", "first order")
+"""Measures of head and token that need no chain; ``[heads, tokens]`` each."""
+
+
+def other_measures(subject: Subject, facts: TokenFacts, model: str, *, seed: int) -> Arrays:
+    """`MEASURES` of all heads, and ``copying`` attention, on all tokens; ``loss`` of the tokens ``[tokens]``."""
+    import torch
+
+    components = subject.components
+    assert isinstance(components, ComponentSet)
+    heads = dict(components.match(HEADS))
+    rows = torch.from_numpy(facts.rows)
+    seen = head_activity(subject.params, rows, making_of(model).config)
+    flat = {name: getattr(seen, name).flatten(1).numpy() for name in ("direct_logits", "output_size", "copying")}
+    return {
+        "zero ablation": zero_ablation(subject, heads),
+        "direct logits": flat["direct_logits"], "output size": flat["output_size"], "copying": flat["copying"],
+        "gradient size": gradient_size(subject, heads, seed=seed),
+        "first order": first_order(subject, heads),
+        "loss": subject.center_loss({"tokens": rows}).flatten().numpy(),
+    }  # fmt: skip
+
+
+def dataset_claims(reading: SeedReading, form: Form, *, rate: float = 0.1) -> list[Claim]:
+    r"""Dataset-level chi by the published mixing, against the mean over the probe's tokens (conventions 6.4).
+
+    chi_data = -Cov[phi, L^{dh} - L] with L^{dh} the mean over base and a share dh of probe rows, which is linear in
+    the tokens: from one half of the groups; the token mean from the other half, so noise is not shared.
+    """
+    chi = reading.responses[form].matrix()
+    facts, base = reading.facts, reading.facts.probe == "base"
+    first, second = chi[0::2].mean(0), chi[1::2].mean(0)
+    level = first[base].mean(0), second[base].mean(0)
+    names = [name for name in dict.fromkeys(facts.probe.tolist()) if name != "base"]
+    data = np.stack([rate * (first[facts.probe == n].mean(0) - level[0]) for n in names])
+    tokens = np.stack([second[facts.probe == n].mean(0) - level[1] for n in names])
+    scale = tokens.std(0, keepdims=True)  # heads differ by orders of magnitude
+    x, y = data / scale, tokens / scale
+    slope, error = jackknife(_slope(x, y), np.array([_slope(np.delete(x, i, 1), np.delete(y, i, 1)) for i in range(x.shape[1])]))
+    pearson = [np.corrcoef(a, b)[0, 1] for a, b in zip(x, y, strict=True)]
+    return [
+        Claim(
+            f"{form}: the dataset value times 1/dh is the mean over the probe's tokens",
+            f"slope 9.794, Pearson 0.958 on github (baker2025; {1 / rate:.0f} expected)",
+            f"slope {format_pm(float(slope), float(error))} (independent halves of the groups), Pearson over heads "
+            f"{np.median(pearson):.3f} (median of {len(names)} domains, least {min(pearson):.3f})",
+            "agrees" if abs(slope - 1 / rate) < max(0.5, 3 * error) else "differs",
+            null="domains shuffled: Pearson "
+            f"{np.median([np.corrcoef(a, b)[0, 1] for a, b in zip(x, np.roll(y, 1, 0), strict=True)]):.3f}",
+        )
+    ]
+
+
+def _slope(x: Floats, y: Floats) -> float:
+    return float((x * y).sum() / (x * x).sum())
+
+
+def correlation_claims(reading: SeedReading, form: Form, measures: Mapping[str, Floats]) -> list[Claim]:
+    """Correlation over tokens of chi with ablation and with direct logits, head by head."""
+    published = {
+        "zero ablation": "r within 0.01 of 0 (two heads, two domains; baker2025)",
+        "direct logits": "no correlation (baker2025, no number)",
+    }
+    chi = reading.responses[form].matrix().mean(0).T
+    out = []
+    for name in MEASURES:
+        r = np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(chi, measures[name], strict=True)])
+        shift = np.array([np.corrcoef(a, np.roll(b, len(b) // 3))[0, 1] for a, b in zip(chi, measures[name], strict=True)])
+        far = int(np.abs(r).argmax())
+        small = np.median(np.abs(r)) < 0.1
+        out.append(
+            Claim(
+                f"{form}: chi of a head does not go with its {name} over tokens",
+                published.get(name, "not given"),
+                f"median |r| {np.median(np.abs(r)):.3f}, median r {np.median(r):+.3f}; largest {r[far]:+.3f} "
+                f"(head {short(reading.responses[form].components[far])})",
+                "agrees" if small and np.abs(r[far]) < 0.2 else "partly" if small else "differs",
+                null=f"tokens shifted: median |r| {np.median(np.abs(shift)):.3f}",
+            )
+        )
+    return out
+
+
+def position_claim(reading: SeedReading, form: Form) -> Claim:
+    """Whether chi of the multigram heads grows with position."""
+    psi = reading.responses[form].matrix().mean(0)
+    psi = np.abs(psi - psi.mean(0))
+    place = reading.facts.position
+    late, early = place >= place.max() // 4, place < 10
+    ratio = psi[late].mean(0) / psi[early].mean(0)
+    names = reading.responses[form].components
+    others = [names.index(n) for n in reading.roles.others]
+    rest = [i for i in range(len(names)) if i not in others]
+    gap = np.log(ratio[others]).mean() - np.log(ratio[rest]).mean()
+    spread = np.sqrt(np.log(ratio[others]).var(ddof=1) / len(others) + np.log(ratio[rest]).var(ddof=1) / len(rest))
+    return Claim(
+        f"{form}: |psi| grows with position, most in the multigram heads of layer 1",
+        "heads 1:0-1:5 grow most, from position about 10 (baker2025)",
+        f"late over early |psi|: layer-1 others {np.exp(np.log(ratio[others]).mean()):.2f}, remaining heads "
+        f"{np.exp(np.log(ratio[rest]).mean()):.2f}; log gap {format_pm(float(gap), float(spread))}",
+        "agrees" if gap > 2 * spread else "differs" if gap < -2 * spread else "open",
+        null="log gap 0",
+    )
+
+
+def gaussian_claim(reading: SeedReading, control: Mapping[Form, Response], form: Form, *, seed: int) -> Claim:
+    """How much of chi and of its pairs is already there at n_beta = 0."""
+    chi, null = (r.matrix().mean(0) for r in (reading.responses[form], control[form]))
+    r = np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(chi.T, null.T, strict=True)])
+    ours, theirs = (spectrum(x, "columns", seed=seed).data["loading"].values for x in (reading.responses[form], control[form]))
+    overlap = np.abs(ours @ theirs.T)
+    partner = matched(overlap)
+    same = ", ".join(f"{overlap[k, partner[k]]:.3f}" for k in range(3))
+    return Claim(
+        f"{form}: what is read is the loss landscape, not a Gaussian around w* (n_beta = 0)",
+        "clusters of the control are interpretable too (gordon2026)",
+        f"correlation over tokens with the control: median {np.median(r):.3f}, least {r.min():.3f}; |cosine| of the first three "
+        f"pairs with the control's: {same}",
+        "differs" if np.median(r) > 0.95 else "partly" if np.median(r) > 0.7 else "agrees",
+        null="correlation 1 if n_beta did not matter",
+    )
+
+
+def addition_claims(reading: SeedReading, form: Form, measures: Mapping[str, Floats], *, seed: int) -> list[Claim]:
+    """What chi adds to the other measures in predicting an independent measurement: copying attention, by rows."""
+    facts = reading.facts
+    names = reading.responses[form].components
+    heads = [names.index(name) for name in reading.roles.induction]
+    if not heads:
+        return []
+    target = measures["copying"][heads].mean(0)
+    chi = reading.responses[form].matrix().mean(0)
+    baseline = np.concatenate([*(measures[name].T for name in MEASURES), measures["loss"][:, None]], 1)
+    folds = fold_of_rows(facts.row, np.random.default_rng(seed))
+    found = added_r2(target, baseline, chi, folds)
+    repeated = [added_r2(target[folds != f], baseline[folds != f], chi[folds != f], folds[folds != f]) for f in np.unique(folds)]
+    _, error = jackknife(np.array(found["partial"]), np.array([one["partial"] for one in repeated]))
+    mixed = chi[np.random.default_rng(seed).permutation(len(chi))]
+    null = added_r2(target, baseline, mixed, folds)["partial"]
+    flags = facts.flag("induction")
+    scores = {k: auroc(held_out_prediction(x, flags.astype(float), folds), flags) for k, x in _sets(baseline, chi).items()}
+    return [
+        Claim(
+            f"{form}: chi tells the copying attention of the induction heads better than ablation, logits, activations and gradients",
+            "no number (the papers compare with ablation and logits only)",
+            f"held-out R² of copying attention: other measures {found['base']:.3f}, chi {found['extra']:.3f}, both {found['both']:.3f}; "
+            f"partial R² of chi {format_pm(found['partial'], float(error))}; AUROC of induction tokens: others {scores['base']:.3f}, "
+            f"chi {scores['chi']:.3f}, both {scores['both']:.3f}",
+            "agrees" if found["extra"] > found["base"] and found["partial"] > 2 * error
+            else "partly" if found["partial"] > 2 * error else "differs",
+            null=f"tokens of chi permuted: partial R² {null:.4f}",
+        )
+    ]
+
+
+def _sets(baseline: Floats, chi: Floats) -> dict[str, Floats]:
+    return {"base": baseline, "chi": chi, "both": np.concatenate([baseline, chi], 1)}
+
+
+def head_score_claim(readings: Sequence[SeedReading], form: Form) -> Claim:
+    """Prefix matching of all heads of all seeds from their chi on natural text, seeds held out."""
+    features, target, fold = [], [], []
+    for one in readings:
+        chi = one.responses[form].matrix().mean(0)
+        psi = (chi - chi.mean(0)) / chi.std(0)
+        features.append(_pattern_means(psi, one.facts))
+        target.append(np.log(one.roles.prefix_matching.ravel()))
+        fold.append(np.full(psi.shape[1], one.trained))
+    x, y, folds = np.concatenate(features), np.concatenate(target), np.concatenate(fold)
+    guess = held_out_prediction(x, y, folds)
+    r2 = 1 - ((y - guess) ** 2).sum() / ((y - y.mean()) ** 2).sum()
+    left = [1 - ((y - guess)[folds != f] ** 2).sum() / ((y - y.mean())[folds != f] ** 2).sum() for f in np.unique(folds)]
+    _, error = jackknife(r2, np.array(left))
+    mixed = np.random.default_rng(0).permutation(len(y))
+    null = held_out_prediction(x, y[mixed], folds)
+    return Claim(
+        f"{form}: a head's chi on ordinary text tells its prefix-matching score on random tokens",
+        "no number",
+        f"held-out R² of log score over {len(y)} heads of {len(readings)} seeds {format_pm(float(r2), float(error))}",
+        "agrees" if r2 > 2 * error else "open",
+        null=f"scores permuted: {1 - ((y[mixed] - null) ** 2).sum() / ((y - y.mean()) ** 2).sum():.2f}",
+    )
+
+
+def _pattern_means(psi: Floats, facts: TokenFacts) -> Floats:
+    """Mean standardised psi of every head on every pattern, ``[heads, patterns]``."""
+    weights = facts.flags / np.maximum(facts.flags.sum(1, keepdims=True), 1)
+    return (weights @ psi).T
