@@ -1,7 +1,7 @@
 """What a sampler is: a frozen dataclass with ``init`` and ``step`` on flat positions of all chains."""
 
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -46,12 +46,15 @@ class Sampler(Protocol):
     warm_up: Steps before the sampler's law is fixed; no response arm and no draw before that.
     """
 
-    step_size: float
-    exact_gradient: ClassVar[bool]
+    @property
+    def exact_gradient(self) -> bool: ...
+
+    @property
+    def step_size(self) -> float: ...
 
     @property
     def warm_up(self) -> int: ...
 
     def init(self, position: Tensor, noise: Noise) -> State: ...
 
-    def step(self, state: State, slope: SlopeFn, noise: Noise) -> tuple[State, Info]: ...
+    def step(self, state: Any, slope: SlopeFn, noise: Noise) -> tuple[Any, Info]: ...
