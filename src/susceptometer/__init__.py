@@ -23,6 +23,7 @@ _HOMES = {
     ),
     "estimate.diagnostics": ("check",),
     "estimate.calibrate": ("Aim", "calibrate"),
+    "structure.cluster": ("ClusterSettings", "Clusters", "cluster"),
     "compute.options": ("ReadOptions",),
     "compute.opened": ("reading_at",),
     "compute.read": ("cost", "extend", "read"),
