@@ -1,6 +1,6 @@
 """Chains that do not contract are said to be so; healthy ones are left in peace."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,9 +8,13 @@ import torch
 
 from exact_subject import read, recipe, split, subject
 from susceptometer.errors import ChainError
-from susceptometer.estimate.contraction import contraction
+from susceptometer.estimate.contraction import contraction, h_dependence
 from susceptometer.estimate.convergence import normal_score
+from susceptometer.estimate.diagnostics import check
+from susceptometer.estimate.examine import examine
+from susceptometer.estimate.surroundings import surroundings
 from susceptometer.estimate.susceptibility import susceptibility, susceptibility_coupled
+from susceptometer.posterior.local import LocalPosterior
 from susceptometer.sampling.coupling import coupled
 from susceptometer.sampling.sgld import SGLD, LeimkuhlerMatthews
 from susceptometer.testbed import gaussian
@@ -57,6 +61,63 @@ def test_negative_curvature_without_confinement_is_a_failed_chain():
     for estimator in (susceptibility, susceptibility_coupled):
         with pytest.raises(ChainError, match="groups failed"):
             estimator(reading)
+
+
+def with_seed(reading, seed):
+    return replace(reading, provenance={"seed": seed})
+
+
+def test_values_at_h_and_at_half_of_it():
+    """Test 4, planted: at h = 0.8 a quadratic answers 2.3 times as much as at 0.4; said, refused, fallen back."""
+    system = gaussian.random_quadratic(2, sizes=(5,), tokens=6, spread=0.3)
+    model, plan = subject(system), recipe(
+        LeimkuhlerMatthews(step_size=1e-2), (60.0, 2.0), coupling=coupled(0.8), schedule=(16, 200, 100, 2)
+    )
+    reading = read(model, plan, 3, components=("block0",))
+    assert susceptibility(reading).data["estimator"].values.tolist() == ["coupled"], "not seen without more runs"
+    seen = examine(model, reading)
+    verdict = contraction(seen.cells["block0"], plan)
+    print(verdict.faults)
+    assert [fault[:2] for fault in verdict.faults] == ["h:"]
+    with pytest.raises(ChainError, match="values at h and h/2 differ"):
+        susceptibility_coupled(seen)
+    assert susceptibility(seen).data["estimator"].values.tolist() == ["covariance"]
+    assert any("h/2" in fault for fault in check(reading, model).rows[0].faults)
+
+
+def test_curvature_where_the_chains_go():
+    """Test 5, planted: eight shallow double wells have a direction of negative curvature at nearly every draw."""
+    model = subject(Wells(8, 0.25))
+    plan = recipe(LeimkuhlerMatthews(step_size=0.02), (4.0, 0.5), coupling=coupled(), schedule=(16, 200, 60))
+    seen = examine(model, read(model, plan, 3, components=("w",)))
+    verdict = contraction(seen.cells["w"], plan)
+    print(verdict.faults)
+    assert any(fault.startswith("curvature: the softest") for fault in verdict.faults)
+    with pytest.raises(ChainError, match="do not contract"):
+        susceptibility_coupled(seen)
+    quick = replace(plan, sampler=SGLD(step_size=3.9 / 5.5), gamma=0.5)
+    found = surroundings(LocalPosterior(model, model.components["w"], 4.0, 0.5), plan, seed=1).tests(quick)
+    assert found["speed"] > 4
+
+
+@pytest.mark.parametrize("size", [1, 6])
+def test_healthy_chains_pass_the_further_tests(size):
+    """No alarm by h or curvature on quadratics at h = 0.1, whatever the number of groups."""
+    system = gaussian.random_quadratic(2, sizes=(size,), tokens=4, spread=0.3)
+    model = subject(system)
+    plan = recipe(LeimkuhlerMatthews(step_size=1e-2), (20.0, 10.0), coupling=coupled(), schedule=(800, 30, 30))
+    reading = read(model, plan, 3, components=("block0",))
+    half = read(model, replace(plan, coupling=coupled(0.05)), 3, components=("block0",))
+    for groups in (4, 8):
+        pairs = zip(split(reading, groups), split(half, groups), strict=True)
+        found = [h_dependence(one.cells["block0"], two.cells["block0"]) for one, two in pairs]
+        alarms = [test["h_share"] > 0.1 and test["h_score"] > 3 for test in found]
+        assert sum(alarms) <= 1 + 1e-3 * len(alarms)
+    seen = examine(model, next(split(with_seed(reading, 3), 4)))
+    verdict = contraction(seen.cells["block0"], plan)
+    assert verdict.valid
+    assert 0 < verdict.softest < 1e3
+    assert 0 < verdict.speed < 4
 
 
 @pytest.mark.parametrize(("size", "sampler"), [(1, LeimkuhlerMatthews), (6, SGLD)])

@@ -7,16 +7,22 @@ import numpy as np
 import xarray as xr
 
 from susceptometer.errors import RecipeError
-from susceptometer.estimate.convergence import trace_health
-from susceptometer.estimate.curvature import Spectrum, spectrum
+from susceptometer.estimate.calibration import Aim, Calibration
+from susceptometer.estimate.contraction import Contraction, contraction, h_dependence
+from susceptometer.estimate.convergence import autocorrelation, mixing_time, skewness
+from susceptometer.estimate.curvature import DENSE, Spectrum, spectrum
 from susceptometer.estimate.diagnostics import drift_z
+from susceptometer.estimate.gaussian_law import gaussian_law, noise_level, row_residuals
+from susceptometer.estimate.step_bias import Levels, OnPairedNoise, levels
+from susceptometer.estimate.surroundings import Surroundings, surroundings
 from susceptometer.posterior.local import CACHE_BYTES, LocalPosterior
 from susceptometer.posterior.subject import Subject
-from susceptometer.sampling.coupling import Coupling
 from susceptometer.sampling.recipe import Recipe, Schedule
-from susceptometer.sampling.run import Keep, run_cell
+from susceptometer.sampling.run import run_cell
 from susceptometer.sampling.sgld import SGLD, LeimkuhlerMatthews
 from susceptometer.types import rows_of
+
+__all__ = ["Aim", "Calibration", "calibrate"]
 
 REACH = {SGLD: 0.1, LeimkuhlerMatthews: 0.5}
 """eps P_max / 2 aimed at: a first-order step bias of 5 % in the stiffest direction, or a second-order one."""
@@ -24,83 +30,27 @@ REACH = {SGLD: 0.1, LeimkuhlerMatthews: 0.5}
 HEATING = 0.1
 """Largest accepted eps n_beta^2 G / 4: mini-batch noise against the sampler's own."""
 
-
 TRIALS = 20
 """Short runs allowed while looking for a step that fits."""
 
+PILOT_TOKENS, PILOT_GROUPS, PILOT_DRAWS = 1e7, (4, 16), 40
+"""Forward tokens that the pilot's runs may cost together (a gradient counts 3), bounds of its groups, least draws."""
 
-@dataclass(frozen=True, kw_only=True)
-class Aim:
-    """What the recipe is for.
+SKEW = 0.75
+"""Skewness aimed at for a group's mean at four groups. t intervals hold 93 % at skewness 1 and 90 % at 1.5 (measured on
+gamma laws); neighbouring draws are alike in more than their correlation, which makes the mean skewer than planned."""
 
-    Args:
-        n_beta: Effective inverse temperature; fixed by the question, never tuned.
-        gamma: Pull to w*; None takes the smallest that keeps every seen direction confined.
-        sampler: ``LeimkuhlerMatthews`` or ``SGLD``.
-        coupling: How chains share randomness.
-        groups: Independent groups.
-        batch_rows: Rows per step; None for all.
-        relative_error: Error aimed at, relative to the learning coefficient.
-    """
-
-    n_beta: float
-    gamma: float | None
-    sampler: type = LeimkuhlerMatthews
-    coupling: Coupling = Coupling(h=0.1)
-    groups: int = 8
-    batch_rows: int | None = None
-    relative_error: float = 0.05
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A recipe and why.
-
-    Args:
-        recipe: Ready to run.
-        component: What it was calibrated on.
-        curvature: Largest and smallest Ritz value of the Hessian of L, over w* and pilot draws.
-        gaussian_llc: Quadratic prediction of the learning coefficient, and at this step size.
-        heating: eps n_beta^2 G/4 of the mini-batch noise, mean over weights (0 for full batches).
-        mixing: Autocorrelation time of the loss, draws.
-        step_bias: Relative step bias of the LLC: quadratic prediction, measured eps against eps/2, its error.
-        drift: Second minus first half of the pilot's loss, in standard errors.
-        llc: Pilot value and error.
-    """
-
-    recipe: Recipe
-    component: str
-    curvature: tuple[float, float]
-    gaussian_llc: tuple[float, float]
-    heating: float
-    mixing: float
-    step_bias: tuple[float, float, float]
-    drift: float
-    llc: tuple[float, float]
-
-    def __repr__(self) -> str:
-        r, (top, bottom) = self.recipe, self.curvature
-        pull, push = r.gamma, r.n_beta * top
-        ruler = "gamma dominates" if pull > push else "n_beta x curvature dominates"
-        predicted, measured, error = self.step_bias
-        return (
-            f"{self.component}: {type(r.sampler).__name__} with step_size {r.sampler.step_size:.3g}, burn_in "
-            f"{r.schedule.burn_in}, {r.schedule.draws} draws x {r.schedule.groups} groups. Curvature of L runs "
-            f"from {bottom:.3g} to {top:.3g}, so U's stiffest direction is n_beta h + gamma = {push + pull:.4g} "
-            f"({ruler}; eps P_max/2 = {r.sampler.step_size * (push + pull) / 2:.2f}) and its softest "
-            f"{pull + r.n_beta * bottom:.4g}, which the burn-in forgets to 98 %. Step bias of the learning "
-            f"coefficient: {predicted:+.1%} by the quadratic law, {measured:+.1%} ± {error:.1%} by eps against "
-            f"eps/2. Mini-batch heating {self.heating:.1%}; mixing time {self.mixing:.1f} draws; drift "
-            f"{self.drift:+.1f} errors; pilot LLC {self.llc[0]:.3g} ± {self.llc[1]:.2g} (quadratic "
-            f"{self.gaussian_llc[0]:.3g})."
-        )
+LEAST_DRAWS, MOST_DRAWS, MOST_THIN = 30, 5000, 8
 
 
 def calibrate(subject: Subject, component: str, aim: Aim, *, seed: int) -> Calibration:
-    """Choose step size, burn-in and draws for a component and say why (learning-coefficient 9).
+    """Choose step size, burn-in, thinning and draws for a component and say why (learning-coefficient 9).
 
-    Order: curvature at w*, gamma, step size from the stiffest direction and from mini-batch noise, burn-in from
-    the softest, pilot, curvature again at pilot draws (singular losses are stiffer away from w*), check run at half the step.
+    Order: curvature at w*, gamma, step size from the stiffest direction and from mini-batch noise, both also at draws
+    of a short run (singular losses are stiffer away from w*), burn-in from the softest; then a pilot walked at eps and at
+    eps/2 on the same noise (and at h/2), read on the base probe alone. Thinning is what costs least per effective draw,
+    counted in tokens. Draws reach the aimed error, and are enough for a group's mean to be nearly normal, so that t
+    intervals of few groups are honest.
 
     Args:
         subject: What is sampled.
@@ -109,16 +59,19 @@ def calibrate(subject: Subject, component: str, aim: Aim, *, seed: int) -> Calib
         seed: Names the pilot's random streams.
 
     Raises:
-        RecipeError: gamma leaves a direction unconfined (the message gives the least gamma).
+        RecipeError: gamma leaves a direction unconfined (the message gives the least gamma), or no step keeps the
+            chains near w*.
     """
-    part = subject.components[component]
-    plain = LocalPosterior(subject, part, aim.n_beta, 1.0)
-    found = spectrum(plain, seed=seed)
+    lean = replace(subject, probes={"base": subject.probes["base"]})
+    posterior = LocalPosterior(lean, subject.components[component], aim.n_beta, aim.gamma or 1.0)
+    found = spectrum(posterior, seed=seed)
     gamma = _gamma(aim, found, component)
-    posterior = LocalPosterior(subject, part, aim.n_beta, gamma)
-    found, recipe = _settled(posterior, aim, found, seed=seed)
-    pilot = run_cell(posterior, recipe, seed=seed, groups=range(aim.groups))
-    return _report(posterior, aim, found, recipe=recipe, pilot=pilot, seed=seed)
+    if gamma != posterior.gamma:
+        posterior = replace(posterior, gamma=gamma)
+    pilot = _Pilot(posterior, aim, found, seed)
+    near, both = pilot.run()
+    probe_rows = sum(rows_of(batch) for batch in subject.probes.values())
+    return _report(pilot, near, both, probe_tokens=probe_rows * posterior.events)
 
 
 def _gamma(aim: Aim, found: Spectrum, component: str) -> float:
@@ -134,107 +87,158 @@ def _gamma(aim: Aim, found: Spectrum, component: str) -> float:
     return aim.gamma
 
 
-def _recipe(posterior: LocalPosterior, aim: Aim, found: Spectrum) -> Recipe:
-    gamma = posterior.gamma
-    stiff, soft = aim.n_beta * found.largest + gamma, gamma + aim.n_beta * min(0.0, found.smallest)
-    step = 2 * REACH[aim.sampler] / stiff
-    noise = row_noise(posterior) / aim.batch_rows if aim.batch_rows else 0.0
-    if noise:
-        step = min(step, 4 * HEATING / (aim.n_beta**2 * noise))
-    forget = 6.0 if aim.coupling.responds else 4.0
-    burn_in = ceil(forget / (step * soft))
-    table = rows_of(posterior.subject.data) * len(posterior.component) * 4
-    return Recipe(
-        sampler=aim.sampler(step_size=step),
-        schedule=Schedule(groups=aim.groups, burn_in=burn_in, draws=max(100, 4 * burn_in)),
-        n_beta=aim.n_beta, gamma=gamma, coupling=aim.coupling, batch_rows=aim.batch_rows,
-        centered=aim.batch_rows is not None and table <= CACHE_BYTES,
-    )
+@dataclass
+class _Pilot:
+    """The search for a step that fits, and the runs at it."""
+
+    posterior: LocalPosterior
+    aim: Aim
+    found: Spectrum
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.stiffest, self.noise = self.found.largest, 0.0
+        self.centered = self.aim.batch_rows is not None and self.posterior.row_gradient_bytes() <= CACHE_BYTES
+        if self.aim.batch_rows is not None and not self.centered:
+            here = row_residuals(self.posterior, self.posterior.center, centered=False)
+            self.noise = noise_level(here, self.aim.batch_rows)
+        self.recipe = self._recipe()
+
+    def run(self) -> tuple[Surroundings, Levels]:
+        """Surroundings and pilot cells of the first step whose own chains fit it.
+
+        The step shrinks tenfold while chains fail, and follows the curvature and noise seen at their draws otherwise.
+        """
+        for _ in range(TRIALS):
+            near = surroundings(self.posterior, self.recipe, seed=self.seed)
+            if near is not None and self._fits(near):
+                both = self._levels()
+                if not (both.coarse["status"].any() or both.fine["status"].any()):
+                    return near, both
+                near = None
+            if near is None:
+                self.stiffest = 10 * max(self.stiffest, self.posterior.gamma / max(self.aim.n_beta, 1e-300))
+            self.recipe = self._recipe()
+        raise RecipeError(
+            "no step size keeps the chains near w*", where=self.posterior.component.name,
+            value=self.recipe.sampler.step_size, why="the loss stiffens without bound where the chains go",
+            do="raise gamma or lower n_beta",
+        )
+
+    def dependence(self, both: Levels) -> dict[str, float]:
+        """Test 4 of conventions 7.7 on the pilot: the same noise once more at h/2."""
+        plan = replace(self._short(), sampler=OnPairedNoise(self.recipe.sampler), coupling=self.aim.coupling.halved())
+        return h_dependence(both.coarse, run_cell(self.posterior, plan, seed=self.seed, groups=range(self._groups())))
+
+    def _fits(self, near: Surroundings) -> bool:
+        """Whether step and surroundings agree; if not, remember what was seen."""
+        step, stiffest = self.recipe.sampler.step_size, max(self.found.largest, near.largest)
+        if step * (self.aim.n_beta * stiffest + self.posterior.gamma) / 2 > 1.5 * REACH[self.aim.sampler]:
+            self.stiffest = stiffest
+            return False
+        if step * self.aim.n_beta**2 * near.noise / 4 > 1.5 * HEATING:
+            self.noise = near.noise
+            return False
+        return True
+
+    def _recipe(self) -> Recipe:
+        aim, gamma = self.aim, self.posterior.gamma
+        stiff, soft = aim.n_beta * self.stiffest + gamma, gamma + aim.n_beta * self._softest()
+        step = 2 * REACH[aim.sampler] / stiff
+        if self.noise:
+            step = min(step, 4 * HEATING / (aim.n_beta**2 * self.noise))
+        forget = 6.0 if aim.coupling.responds else 4.0
+        burn_in = ceil(forget / (step * soft))
+        return Recipe(
+            sampler=aim.sampler(step_size=step), n_beta=aim.n_beta, gamma=gamma, coupling=aim.coupling,
+            schedule=Schedule(groups=aim.groups, burn_in=burn_in, draws=max(PILOT_DRAWS, 2 * burn_in)),
+            batch_rows=aim.batch_rows, centered=self.centered,
+        )  # fmt: skip
+
+    def _softest(self) -> float:
+        """Smallest curvature at w* if all are known; Lanczos does not see the smallest, so at most 0 otherwise."""
+        known = self.found.size <= DENSE
+        return self.found.smallest if known else min(0.0, self.found.smallest)
+
+    def _short(self) -> Recipe:
+        return self.recipe.with_schedule(groups=self._groups())
+
+    def _groups(self) -> int:
+        """As many groups as `PILOT_TOKENS` allow: one run at eps, one at eps/2 (two), one at h/2."""
+        step, read = step_tokens(self.posterior, self.recipe), rows_of(self.posterior.subject.probes["base"])
+        read *= self.posterior.events * self.recipe.coupling.members
+        runs = 4 if self.aim.coupling.responds else 3
+        return int(np.clip(PILOT_TOKENS / (runs * self.recipe.schedule.steps * (step + read)), *PILOT_GROUPS))
+
+    def _levels(self) -> Levels:
+        return levels(self.posterior, self._short(), seed=self.seed, groups=range(self._groups()))
 
 
-def row_noise(posterior: LocalPosterior) -> float:
-    """Variance over data rows of one row's gradient at w*, mean over weights, (nats/weight)^2."""
-    table = posterior.row_gradients()
-    return float(table.var(0, unbiased=True).mean()) if len(table) > 1 else 0.0
+def step_tokens(posterior: LocalPosterior, recipe: Recipe) -> int:
+    """Forward tokens of one step of one group, a gradient counted as three."""
+    rows = rows_of(posterior.subject.data)
+    if recipe.batch_rows is not None:
+        rows = recipe.batch_rows * recipe.coupling.arms
+    return 3 * rows * posterior.events * recipe.coupling.members
 
 
-def _settled(posterior: LocalPosterior, aim: Aim, found: Spectrum, *, seed: int) -> tuple[Spectrum, Recipe]:
-    """A recipe whose step fits the curvature where its own chains go, and the spectrum with that curvature.
-
-    Singular losses are flat at w* and stiff away from it, so the first step may be far too long; it shrinks
-    tenfold while chains fail, and follows the curvature seen at their draws otherwise.
-    """
-    seen, recipe = found, _recipe(posterior, aim, found)
-    for _ in range(TRIALS):
-        stiffest = _stiffest(posterior, recipe, found, seed=seed)
-        if stiffest is None:
-            push = max(seen.largest, posterior.gamma / max(aim.n_beta, 1e-300))
-            seen = _with_stiffest(found, 10 * push)
-        elif recipe.sampler.step_size * (aim.n_beta * stiffest + posterior.gamma) / 2 > 1.5 * REACH[aim.sampler]:
-            seen = _with_stiffest(found, stiffest)
-        else:
-            return seen, recipe
-        recipe = _recipe(posterior, aim, seen)
-    raise RecipeError(
-        "no step size keeps the chains near w*", where=posterior.component.name,
-        value=recipe.sampler.step_size, why="the loss stiffens without bound where the chains go",
-        do="raise gamma or lower n_beta",
-    )
-
-
-def _with_stiffest(found: Spectrum, value: float) -> Spectrum:
-    """The spectrum with one more node of no weight: it sets the step, not the quadratic prediction."""
-    node = np.full((len(found.nodes), 1), value)
-    return replace(found, nodes=np.append(found.nodes, node, 1), weights=np.append(found.weights, 0 * node, 1))
-
-
-def _stiffest(posterior: LocalPosterior, recipe: Recipe, found: Spectrum, *, seed: int) -> float | None:
-    """Largest curvature at w* and at up to three draws of a short run; None if its chains failed."""
-    short = recipe.with_schedule(groups=3, draws=1)
-    cell = run_cell(posterior, short, seed=seed + 1, groups=range(3), keep=Keep(weights=True))
-    if (cell["status"] != 0).any():
-        return None
-    drawn = posterior.center.new_tensor(cell["kept_weights"].values[:, 0].reshape(3, -1))
-    away = [spectrum(posterior, seed=seed, at=at, starts=1, iterations=8).largest for at in drawn]
-    return max(found.largest, *away)
-
-
-def _report(
-    posterior: LocalPosterior, aim: Aim, found: Spectrum, *, recipe: Recipe, pilot: xr.Dataset, seed: int,
-) -> Calibration:
-    n_beta, gamma, step = aim.n_beta, posterior.gamma, recipe.sampler.step_size
-    value, error, mixing = _pilot_llc(pilot, n_beta)
-    half = replace(
-        recipe, sampler=replace(recipe.sampler, step_size=step / 2),
-        schedule=replace(recipe.schedule, burn_in=2 * recipe.schedule.burn_in, thin=2),
-    )
-    check = run_cell(posterior, half, seed=seed + 2, groups=range(aim.groups))
-    finer, finer_error, _ = _pilot_llc(check, n_beta)
-    order = 2.0 if aim.sampler is SGLD else 4 / 3
-    scale = max(abs(finer), 1e-300)
-    exact = found.gaussian_llc(n_beta, gamma)
-    at_step = found.gaussian_llc(n_beta, gamma, step) if aim.sampler is SGLD else exact
-    heating = row_noise(posterior) / aim.batch_rows if aim.batch_rows else 0.0
-    measured = (order * (value - finer) / scale, order * float(np.hypot(error, finer_error)) / scale)
+def _report(pilot: _Pilot, near: Surroundings, both: Levels, *, probe_tokens: int) -> Calibration:
+    aim, recipe, posterior = pilot.aim, pilot.recipe, pilot.posterior
+    verdict = _verdict(pilot, near, both) if aim.coupling.responds else None
+    if verdict is not None and not verdict.valid:
+        recipe = replace(recipe, coupling=aim.coupling.without_arms())
+    law = gaussian_law(posterior, seed=pilot.seed, noise=near.residuals, batch_rows=aim.batch_rows)
+    exact, step = law.llc(), recipe.sampler.step_size
+    at_step = law.llc(recipe.sampler)
+    bias = both.loss_bias()
+    per_group = aim.n_beta * both.coarse["loss"].mean(("member", "draw")).values
+    sized, mixing, expected = _sized(recipe, aim, both.coarse, costs=(step_tokens(posterior, recipe), probe_tokens))
     return Calibration(
-        recipe=_with_draws(recipe, aim, value=value, error=error), component=posterior.component.name,
-        curvature=(found.largest, found.smallest), gaussian_llc=(exact, at_step),
-        heating=step * n_beta**2 * heating / 4, mixing=mixing,
-        step_bias=(at_step / exact - 1 if exact else 0.0, *measured), drift=drift_z(pilot),
-        llc=(value, error),
-    )
+        recipe=sized, component=posterior.component.name,
+        curvature=(max(pilot.found.largest, near.largest), pilot.found.smallest), gaussian_llc=(exact, at_step),
+        heating=step * aim.n_beta**2 * near.noise / 4, mixing=mixing,
+        step_bias=(at_step / exact - 1 if exact else 0.0, *bias), response_bias=both.response_bias(),
+        drift=drift_z(both.coarse), llc=(float(per_group.mean()), _error(per_group)), pilot_groups=len(per_group),
+        expected_error=expected, contraction=verdict,
+    )  # fmt: skip
 
 
-def _with_draws(recipe: Recipe, aim: Aim, *, value: float, error: float) -> Recipe:
-    want = max(aim.relative_error * abs(value), 1e-300)
-    factor = float(np.clip((error / want) ** 2, 0.25, 50.0))
-    return recipe.with_schedule(draws=max(50, ceil(recipe.schedule.draws * factor)))
+def _error(per_group: np.ndarray) -> float:
+    return float(per_group.std(ddof=1) / np.sqrt(len(per_group)))
 
 
-def _pilot_llc(cell: xr.Dataset, n_beta: float) -> tuple[float, float, float]:
-    """Pilot LLC, its error, and the autocorrelation time of the loss in draws."""
-    trace = cell["loss"].mean("member").values
-    per_group = n_beta * trace.mean(1)
-    ess, _ = trace_health(cell)
-    error = float(per_group.std(ddof=1) / np.sqrt(len(per_group)))
-    return float(per_group.mean()), error, float(max(1.0, trace.size / ess)) if ess else float("nan")
+def _verdict(pilot: _Pilot, near: Surroundings, both: Levels) -> Contraction:
+    """All five tests of conventions 7.7 on the pilot."""
+    measured = pilot.dependence(both) | near.tests(pilot.recipe)
+    return contraction(both.coarse.assign_attrs(measured), pilot.recipe)
+
+
+def _sized(
+    recipe: Recipe, aim: Aim, cell: xr.Dataset, *, costs: tuple[int, int]
+) -> tuple[Recipe, float, float]:
+    """The recipe with thinning and draws, its mixing time in kept draws, and the error it should reach.
+
+    Args:
+        recipe: With its final coupling.
+        aim: Error aimed at.
+        cell: Pilot cell.
+        costs: Tokens of a step, and of reading one draw of one chain.
+    """
+    loss, per_draw = cell["loss"].values, costs[1] * recipe.coupling.members
+    trace, square = loss.mean(1), (loss.mean(1) - loss.mean()) ** 2
+    read = loss[:, 0::2].mean(1) - loss[:, 1::2].mean(1) if recipe.coupling.responds else square
+    seen = [autocorrelation(part) for part in (trace, read)]
+
+    def price(thin: int) -> float:
+        return (thin * costs[0] + per_draw) * max(mixing_time(rho, thin) for rho in seen)
+
+    thin = min(range(1, MOST_THIN + 1), key=price)
+    mixing, reading = (mixing_time(rho, thin) for rho in seen)
+    variance, limit = mixing * trace.var() / aim.groups, SKEW * (aim.groups / 4) ** 0.25
+    want = max(aim.relative_error * abs(trace.mean()), 1e-300)
+    steep = skewness(read) if recipe.coupling.responds else max(skewness(read), 8**0.5)
+    normal = [mixing * (skewness(trace) / limit) ** 2, reading * (steep / limit) ** 2]
+    least = max(LEAST_DRAWS, recipe.schedule.burn_in / thin, *normal)
+    draws = int(np.clip(ceil(max(variance / want**2, least)), 1, MOST_DRAWS))
+    sized = recipe.with_schedule(draws=draws, thin=thin)
+    return sized, mixing, aim.n_beta * float(np.sqrt(variance / draws))

@@ -11,6 +11,15 @@ from susceptometer.sampling.recipe import Recipe
 
 TAIL_SHARE, TAIL_PEAK = 0.20, 20.0
 
+H_SHARE, H_SCORE = 0.10, 3.0
+"""Difference of the values at h and h/2 that is too large: share of the column's sd, and its normal score."""
+
+EXTRA = ("h_share", "h_score", "softest", "speed")
+"""Attributes of a cell that hold the results of the tests needing more runs."""
+
+FASTEST = 4.0
+"""eps P at which a step of Langevin dynamics is no longer stable."""
+
 
 @dataclass(frozen=True)
 class Contraction:
@@ -24,6 +33,10 @@ class Contraction:
         tail_share: Share of the largest 1 % of separations in their sum.
         tail_peak: Largest separation over the median.
         enough: Whether there are the 500 contributions that the tail test needs.
+        h_share: RMS difference of the values at h and at h/2 over the column's sd; 0 where it was not measured.
+        h_score: How sure that difference is, as a normal score.
+        softest: Softest curvature of U in the upper arm, mean over draws; infinite where it was not measured.
+        speed: eps P of the stiffest direction seen.
     """
 
     growth_z: float
@@ -32,6 +45,10 @@ class Contraction:
     tail_share: float
     tail_peak: float
     enough: bool
+    h_share: float = 0.0
+    h_score: float = 0.0
+    softest: float = float("inf")
+    speed: float = 0.0
 
     @property
     def faults(self) -> list[str]:
@@ -43,6 +60,12 @@ class Contraction:
             out.append(f"saturation: separation is {self.saturation:.2f} of the posterior radius")
         if self.enough and (self.tail_share > TAIL_SHARE or self.tail_peak > TAIL_PEAK):
             out.append(f"tails: largest 1 % carry {self.tail_share:.0%}, peak {self.tail_peak:.0f} x median")
+        if self.h_share > H_SHARE and self.h_score > H_SCORE:
+            out.append(f"h: values at h and h/2 differ by {self.h_share:.0%} of the column ({self.h_score:.1f} errors)")
+        if self.softest <= 0:
+            out.append(f"curvature: the softest direction of U is {self.softest:.3g} where the chains go")
+        if self.speed >= FASTEST:
+            out.append(f"curvature: eps P reaches {self.speed:.2g}, unstable from 4 on")
         return out
 
     @property
@@ -65,7 +88,11 @@ class Contraction:
 
 
 def contraction(cell: xr.Dataset, recipe: Recipe) -> Contraction:
-    """Growth, saturation and tails of the separations of all groups and noise signs of a cell."""
+    """Growth, saturation and tails of the separations of all groups and noise signs of a cell.
+
+    The tests that need more runs (h against h/2, curvature) are in the cell's attributes once ``examine`` or
+    ``calibrate`` has made them.
+    """
     steps = recipe.schedule.burn_in + (np.arange(cell.sizes["draw"]) + 1) * recipe.schedule.thin - 1
     apart = cell["separation"].values.astype(float)
     gaps = apart.reshape(-1, cell.sizes["step"])
@@ -80,7 +107,29 @@ def contraction(cell: xr.Dataset, recipe: Recipe) -> Contraction:
         tail_share=float(top.sum() / max(kept.sum(), 1e-300)),
         tail_peak=float(kept.max() / max(middle, 1e-300)),
         enough=kept.size >= 500,
+        **{name: float(cell.attrs[name]) for name in EXTRA if name in cell.attrs},
     )
+
+
+def h_dependence(whole: xr.Dataset, half: xr.Dataset) -> dict[str, float]:
+    """``h_share`` and ``h_score`` from cells of the same groups and noise at h and at h/2, on their base tokens.
+
+    With d_i the difference of group i's columns, the mean square of the true difference is estimated without bias by
+    products of different groups, Q = mean_{i != j} d_i . d_j / tokens; its score comes from each group's product with
+    the mean of the others (every pair counts twice, which inflates the error by sqrt(2 (G - 1)/(G - 2))).
+    """
+    base = slice(0, half.attrs["base_tokens"])
+    sides = [cell["pair"].values[..., base].sum(1) / cell.sizes["draw"] for cell in (whole, half)]
+    column, other = (side - side.mean(1, keepdims=True) for side in sides)
+    gaps = column - other
+    groups, tokens = gaps.shape
+    products = (gaps * (gaps.sum(0) - gaps)).sum(1) / (groups - 1)
+    spread = max(float(column.mean(0).std()), 1e-300)
+    inflation = (2 * (groups - 1) / max(groups - 2, 1)) ** 0.5
+    return {
+        "h_share": float(np.sqrt(max(products.mean(), 0.0) / tokens) / spread),
+        "h_score": normal_score(products, inflation),
+    }
 
 
 def _growth(gaps: np.ndarray) -> float:

@@ -8,6 +8,8 @@ import xarray as xr
 from susceptometer.errors import ChainError
 from susceptometer.estimate.contraction import contraction
 from susceptometer.estimate.convergence import normal_score, trace_health
+from susceptometer.estimate.examine import examine
+from susceptometer.posterior.subject import Subject
 from susceptometer.sampling.reading import Reading
 from susceptometer.sampling.recipe import Recipe
 
@@ -75,8 +77,15 @@ class Check:
         return "\n".join([head, *lines])
 
 
-def check(reading: Reading) -> Check:
-    """R-hat, effective draws, drift, failures and contraction of every component (learning-coefficient 9)."""
+def check(reading: Reading, subject: Subject | None = None) -> Check:
+    """R-hat, effective draws, drift, failures and contraction of every component (learning-coefficient 9).
+
+    Args:
+        reading: What is judged.
+        subject: If given, coupled components also undergo the tests that need more runs (see ``examine``).
+    """
+    if subject is not None and reading.recipe.coupling.responds:
+        reading = examine(subject, reading)
     return Check(tuple(health(reading.cell(name), name, reading.recipe) for name in reading.cells))
 
 

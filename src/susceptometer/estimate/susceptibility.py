@@ -7,7 +7,13 @@ import xarray as xr
 
 from susceptometer.errors import ChainError, RecipeError
 from susceptometer.estimate.contraction import contraction
-from susceptometer.estimate.estimate import Estimate, Shares, covariance_of_means, healthy_groups, summary
+from susceptometer.estimate.estimate import (
+    Estimate,
+    Shares,
+    covariance_of_means,
+    healthy_groups,
+    summary,
+)
 from susceptometer.sampling.reading import Reading
 
 Columns = dict[str, np.ndarray]

@@ -1,6 +1,6 @@
 """How the chains of a group share randomness: independent, antithetic, or coupled at n_beta (1 +- h)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -64,6 +64,14 @@ class Coupling:
                 why="n_beta (1 + h) = n_beta (1 - h) = 0", do="use Coupling(offset=1.0)",
             )
         return tilt
+
+    def halved(self) -> "Coupling":
+        """The same with half the response step."""
+        return replace(self, h=self.h / 2, offset=self.offset / 2)
+
+    def without_arms(self) -> "Coupling":
+        """The same without response arms."""
+        return replace(self, h=0.0, offset=0.0)
 
     def noise_signs(self) -> Tensor:
         """Sign of the noise of each member, ``[members]``."""
