@@ -18,6 +18,7 @@ from susceptometer.reproduce.setting import Arrays
 from susceptometer.structure.body import fold_of_rows
 from susceptometer.structure.circuit import auroc
 from susceptometer.structure.controls import added_r2, first_order, gradient_size, held_out_prediction, zero_ablation
+from susceptometer.structure.dataset import dataset_agreement
 from susceptometer.structure.response import Form, Response
 from susceptometer.structure.spectrum import matched, spectrum
 
@@ -46,38 +47,18 @@ def other_measures(subject: Subject, facts: TokenFacts, model: str, *, seed: int
     }  # fmt: skip
 
 
-def dataset_claims(reading: SeedReading, form: Form, *, rate: float = 0.1) -> list[Claim]:
-    r"""Dataset-level chi by the published mixing, against the mean over the probe's tokens (conventions 6.4).
-
-    chi_data = -Cov[phi, L^{dh} - L] with L^{dh} the mean over base and a share dh of probe rows, which is linear in
-    the tokens: from one half of the groups; the token mean from the other half, so noise is not shared.
-    """
-    chi = reading.responses[form].matrix()
-    facts, base = reading.facts, reading.facts.probe == "base"
-    first, second = chi[0::2].mean(0), chi[1::2].mean(0)
-    level = first[base].mean(0), second[base].mean(0)
-    names = [name for name in dict.fromkeys(facts.probe.tolist()) if name != "base"]
-    data = np.stack([rate * (first[facts.probe == n].mean(0) - level[0]) for n in names])
-    tokens = np.stack([second[facts.probe == n].mean(0) - level[1] for n in names])
-    scale = tokens.std(0, keepdims=True)  # heads differ by orders of magnitude
-    x, y = data / scale, tokens / scale
-    slope, error = jackknife(_slope(x, y), np.array([_slope(np.delete(x, i, 1), np.delete(y, i, 1)) for i in range(x.shape[1])]))
-    pearson = [np.corrcoef(a, b)[0, 1] for a, b in zip(x, y, strict=True)]
-    return [
-        Claim(
-            f"{form}: the dataset value times 1/dh is the mean over the probe's tokens",
-            f"slope 9.794, Pearson 0.958 on github (baker2025; {1 / rate:.0f} expected)",
-            f"slope {format_pm(float(slope), float(error))} (independent halves of the groups), Pearson over heads "
-            f"{np.median(pearson):.3f} (median of {len(names)} domains, least {min(pearson):.3f})",
-            "agrees" if abs(slope - 1 / rate) < max(0.5, 3 * error) else "differs",
-            null="domains shuffled: Pearson "
-            f"{np.median([np.corrcoef(a, b)[0, 1] for a, b in zip(x, np.roll(y, 1, 0), strict=True)]):.3f}",
-        )
-    ]
-
-
-def _slope(x: Floats, y: Floats) -> float:
-    return float((x * y).sum() / (x * x).sum())
+def dataset_claim(reading: SeedReading, form: Form, *, rate: float = 0.1) -> Claim:
+    """Dataset-level chi by the published mixing against the mean over the probe's tokens."""
+    found = dataset_agreement(reading.responses[form], reading.facts.probe, rate=rate)
+    near = abs(found.slope - 1 / rate) < max(0.5, 3 * found.error)
+    return Claim(
+        f"{form}: the dataset value times 1/dh is the mean over the probe's tokens",
+        f"slope 9.794, Pearson 0.958 on github (baker2025; {1 / rate:.0f} expected)",
+        f"slope {format_pm(found.slope, found.error)} (independent halves of the groups), Pearson over heads "
+        f"{np.median(found.pearson):.3f} (median of {len(found.pearson)} domains, least {found.pearson.min():.3f})",
+        "agrees" if near else "partly" if np.median(found.pearson) > 0.8 else "differs",
+        null=f"domains paired wrongly: Pearson {np.median(found.shuffled):.3f}",
+    )
 
 
 def correlation_claims(reading: SeedReading, form: Form, measures: Mapping[str, Floats]) -> list[Claim]:

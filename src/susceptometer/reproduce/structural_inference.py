@@ -73,7 +73,7 @@ def run(setting: Setting) -> list[Claim]:
         kinds: tuple[Kind, ...] = ("columns", "columns and rows")
         claims += [row for kind in kinds for row in pairs.circuit_claims(every, form, kind, seed=seed)]
         claims += [pairs.third_pair_claim(first, form, seed=seed), _table_claim(first, form)]
-        claims += controls.dataset_claims(first, form)
+        claims += [controls.dataset_claim(first, form)]
         claims += controls.correlation_claims(first, form, measures)
         claims += [controls.position_claim(first, form), controls.gaussian_claim(first, control, form, seed=seed)]
         claims += controls.addition_claims(first, form, measures, seed=seed)
