@@ -1,6 +1,6 @@
 """The plan for pico-mini's induction circuit: chi of all heads at the finished model, its induction pair, the check."""
 
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from susceptometer.domains.induction import TokenReader
-from susceptometer.domains.language import load
 from susceptometer.domains.pico import load_weights, making_of, tokenizer_of
-from susceptometer.domains.token_text import TextPlan
+from susceptometer.domains.transformer import loss, shapes
+from susceptometer.domains.transformer_components import transformer_components
+from susceptometer.domains.transformer_stages import TransformerStages
 from susceptometer.patterning.plan import Plan, plan
 from susceptometer.patterning.response import Response
 from susceptometer.posterior.subject import Subject
@@ -26,15 +27,19 @@ N_BETA, GAMMA, STEP_SIZE = 30.0, 300.0, 2e-3
 
 def subject_on(ids: NDArray[np.int64]) -> Subject:
     """The finished pico-mini (seed 0) whose data and base probe are these rows ``[rows, K]``."""
-    found = load(MODEL, plan=TextPlan(length=ids.shape[1], data_rows=8, base_rows=1, probe_rows=1))
+    config, params = making_of(MODEL).config, load_weights(MODEL)
     rows = {"tokens": torch.from_numpy(ids)}
-    return replace(found, data=rows, probes={"base": rows})
+    return Subject(
+        name=f"{MODEL} on rows with repeats", params=params, loss=partial(loss, config=config), data=rows,
+        probes={"base": rows}, components=transformer_components(shapes(config)),
+        stages=TransformerStages(params, config),
+    )  # fmt: skip
 
 
 def recipe(groups: int, draws: int) -> Recipe:
     """Coupled chains with nearly fresh draws."""
     return Recipe(
-        sampler=SAMPLERS["LeimkuhlerMatthews"](step_size=STEP_SIZE),  # type: ignore[arg-type]
+        sampler=SAMPLERS["LeimkuhlerMatthews"](step_size=STEP_SIZE),
         schedule=Schedule(groups=groups, burn_in=10, draws=draws, thin=4),
         n_beta=N_BETA, gamma=GAMMA, coupling=coupled(0.1), batch_rows=8,
     )  # fmt: skip

@@ -50,12 +50,23 @@ class InductionText:
         return with_repeats(self.train.rows[places], MIX, generator).astype(np.int64)
 
 
-def induction_text(path: Path | None) -> InductionText:
-    """Text of a file or folder, or else what each Python holds, cut for pico-mini."""
-    documents: Mapping[str, list[str]] = default_text() if path is None else text_documents(path)
+def packed_text(path: Path | None) -> dict[str, np.ndarray]:
+    """Token rows for pico-mini: ``train [rows, K]``, ``validation [64, K]``; domains of one document are left out.
+
+    Raises:
+        DataError: The text is missing, or a domain fills no row.
+    """
+    found: Mapping[str, list[str]] = default_text() if path is None else text_documents(path)
+    documents = {domain: texts for domain, texts in found.items() if len(texts) > 1}  # one to train on, one to hold out
     config, tokenizer = making_of("pico-mini").config, tokenizer_of("pico-mini")
     train, rest = (pack(split(documents, validation=v), tokenizer, config.context + 1) for v in (False, True))
-    return InductionText(train, rest.tokens(slice(None, None, max(1, len(rest.rows) // TEXT_ROWS)))[:TEXT_ROWS])
+    return {"train": train.rows, "validation": rest.rows[:: max(1, len(rest.rows) // TEXT_ROWS)][:TEXT_ROWS]}
+
+
+def induction_text(rows: Mapping[str, np.ndarray]) -> InductionText:
+    """The rows of `packed_text` with what makes batches of them."""
+    train = Packed(rows["train"], np.zeros(len(rows["train"]), dtype=np.int16), ("all",))
+    return InductionText(train, torch.from_numpy(rows["validation"].astype(np.int64)))
 
 
 def scored_steps(

@@ -90,6 +90,12 @@ def penalised_loss(protocol: Protocol) -> StackedLoss:
     return loss
 
 
+def row_uniforms(seed: int, block: int, batch: int) -> Tensor:
+    """Uniforms ``[BLOCK, batch]`` that decide which strings one model sees in a block of steps."""
+    numbers = stream(seed, "parentheses", "rows", block)
+    return torch.rand((BLOCK, batch), generator=numbers, dtype=torch.float64)
+
+
 def pool_source(pool: Batch, weights: NDArray[np.float64] | None, seeds: Sequence[int], batch: int) -> Source:
     """Batches ``[models, batch, ...]`` drawn with replacement from the pool, row i with probability ~ weights[i].
 
@@ -104,9 +110,7 @@ def pool_source(pool: Batch, weights: NDArray[np.float64] | None, seeds: Sequenc
     def uniforms(block: int) -> Tensor:
         if block not in kept:
             kept.clear()
-            size = (BLOCK, batch)
-            each = [torch.rand(size, generator=stream(s, "parentheses", "rows", block), dtype=torch.float64) for s in seeds]
-            kept[block] = torch.stack(each, 1)
+            kept[block] = torch.stack([row_uniforms(seed, block, batch) for seed in seeds], 1)
         return kept[block]
 
     def source(step: int) -> Batch:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from susceptometer.errors import RunError
@@ -157,16 +157,16 @@ def log_lines(run: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines() if line]
 
 
-def onset(steps: Sequence[int], scores: Sequence[float], level: float) -> float:
+def onset(steps: ArrayLike, scores: ArrayLike, level: float) -> float:
     """First step at which a score reaches ``level``, interpolated between measurements; infinite if it never does."""
     before: tuple[float, float] | None = None
-    for step, score in zip(steps, scores, strict=True):
+    for step, score in zip(np.asarray(steps, float), np.asarray(scores, float), strict=True):
         if score >= level:
             if before is None:
                 return float(step)
             share = (level - before[1]) / (score - before[1])
-            return before[0] + share * (step - before[0])
-        before = float(step), score
+            return float(before[0] + share * (step - before[0]))
+        before = float(step), float(score)
     return float("inf")
 
 
