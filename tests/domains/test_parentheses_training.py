@@ -26,7 +26,10 @@ PROTOCOL = Protocol(TASK, CONFIG, Training(steps=12, learning_rate=3e-3), batch=
 def plain_logits(params, tokens, end, config):
     """Every position of every block, one row at a time, no batching and no skipping."""
     d, heads = config.width, config.heads
-    norm = lambda x, name: F.layer_norm(x, (d,), params[f"{name}.w"], params[f"{name}.b"], 1e-5)
+
+    def norm(x, name):
+        return F.layer_norm(x, (d,), params[f"{name}.w"], params[f"{name}.b"], 1e-5)
+
     x = params["embed"][tokens] + params["position"][: len(tokens)]
     for layer in range(config.layers):
         block = f"blocks.{layer}."
