@@ -1,46 +1,68 @@
 """Do nominal 95 % intervals cover the exact value? Table in benchmarks/results/coverage.md.
 
-One calibration per cell, then independent repetitions: all chain groups of a cell run side by side and are cut
-into repetitions of 4, 8 and 32 groups. `python benchmarks/coverage.py [repetitions of 32 groups]`.
+Every repetition is a user's run: a recipe from `calibrate` and nothing else, then chains. Twenty calibrations per cell
+and number of groups, ten runs with each of them side by side; a susceptibility counts all its tokens.
+`python benchmarks/coverage.py [calibrations] [runs of each]`.
 """
 
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import stats
 from susceptometer.estimate.calibrate import Aim, Calibration, calibrate
+from susceptometer.estimate.estimate import Estimate
 from susceptometer.estimate.llc import llc
-from susceptometer.estimate.susceptibility import susceptibility_coupled, susceptibility_covariance
+from susceptometer.estimate.susceptibility import (
+    susceptibility_coupled,
+    susceptibility_covariance,
+    susceptibility_two_run,
+)
 from susceptometer.posterior.component import whole_component
 from susceptometer.posterior.subject import Subject
 from susceptometer.sampling.coupling import antithetic, coupled
 from susceptometer.sampling.mala import MALA
 from susceptometer.sampling.reading import Reading, read_here
-from susceptometer.sampling.sgld import SGLD, LeimkuhlerMatthews
-from susceptometer.testbed import crossing, gaussian, lyapunov, pathwise
-from susceptometer.testbed.form import Form
+from susceptometer.sampling.recipe import Recipe, Schedule
+from susceptometer.sampling.sgld import SGLD
+from susceptometer.testbed import crossing, gaussian, lyapunov
+from susceptometer.testbed.form import Form, Law
 from susceptometer.testbed.linear import LinearNetwork
 
 RESULTS = Path(__file__).parent / "results" / "coverage.md"
 TEMPER = (20.0, 20.0)
+TITLE = """# Coverage of nominal 95 % intervals
+
+Made by `python benchmarks/coverage.py` on one CPU core. Every run uses a recipe from `calibrate` and nothing else. The
+continuum column takes out the step bias that calibration measured (eps against eps/2 on one path), with its error."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A system, what is estimated, and its exact value under the sampler's finite step and in the continuum."""
+    """A system, what is estimated, and its exact values ``[tokens]``.
+
+    Args:
+        name: Row of the table.
+        subject: The system.
+        component: What moves.
+        aim: Goes to `calibrate` with the number of groups.
+        estimate: From a reading.
+        target: Exact value under the recipe's sampler at its step (and at its h); None where no law is known.
+        continuum: Exact value for step 0 and h 0.
+        also: Further components that the estimate reads.
+    """
 
     name: str
     subject: Subject
     component: str
     aim: Aim
-    estimate: Callable[[Reading], tuple[float, float]]
-    target: Callable[[Calibration], float]
-    continuum: Callable[[Calibration], float] | None = None
+    estimate: Callable[[Reading], Estimate]
+    target: Callable[[Recipe], np.ndarray] | None
+    continuum: np.ndarray | float
+    also: tuple[str, ...] = field(default=())
 
 
 def subject_of(system, loss=None, data=None, base=None) -> Subject:
@@ -73,134 +95,161 @@ def valley(curvatures) -> gaussian.Quadratic:
     return gaussian.Quadratic(Form(np.diag(h)[None], 0 * h[None], np.zeros(1)), 0 * h, (("w", len(h)),))
 
 
-def llc_pair(reading: Reading) -> tuple[float, float]:
-    found = llc(reading)
-    return float(found.value[0]), float(found.error[0])
-
-
-def chi_pair(estimator) -> Callable[[Reading], tuple[float, float]]:
-    def first(reading: Reading) -> tuple[float, float]:
-        found = estimator(reading)
-        return float(found.value[0, 0]), float(found.error[0, 0])
-
-    return first
-
-
-def chain_law(system, recipe, factor: float = 1.0, noise: float = 0.0):
-    """Stationary law of the recipe's sampler at n_beta times ``factor``."""
-    spread = noise / recipe.batch_rows * np.eye(system.anchor.size) if recipe.batch_rows else None
-    energy = system.energy(recipe.n_beta * factor, recipe.gamma, spread)
+def chain_law(system, recipe: Recipe, factor: float = 1.0) -> Law:
+    """Stationary law of the recipe's sampler at n_beta times ``factor``, full batches (or exact control variates)."""
     kind = lyapunov.sgld if isinstance(recipe.sampler, SGLD) else lyapunov.leimkuhler_matthews
-    return kind(energy, recipe.sampler.step_size).law()
+    return kind(system.energy(recipe.n_beta * factor, recipe.gamma), recipe.sampler.step_size).law()
 
 
-def quadratic_llc(system, noise: float = 0.0) -> dict:
-    def target(found):
-        return gaussian.llc(system, chain_law(system, found.recipe, noise=noise), found.recipe.n_beta)
-
-    def continuum(found):
-        exact = gaussian.llc(system, system.energy(found.recipe.n_beta, found.recipe.gamma).law, found.recipe.n_beta)
-        return exact * (1 + found.step_bias[0])
-
-    return {"target": target, "continuum": continuum}
+def quadratic_llc(system, aim: Aim) -> dict:
+    """Exact learning coefficients of a quadratic."""
+    return {
+        "target": lambda recipe: gaussian.llc(system, chain_law(system, recipe), recipe.n_beta),
+        "continuum": gaussian.llc(system, system.energy(aim.n_beta, aim.gamma).law, aim.n_beta),
+    }
 
 
-def chi_target(system, *, pair: bool) -> Callable[[Calibration], float]:
-    def target(found):
-        recipe = found.recipe
-        if not pair:
-            return float(gaussian.susceptibility(system, chain_law(system, recipe))[0])
+def chi_values(system, aim: Aim) -> dict:
+    """Exact susceptibilities of a quadratic: covariance under the sampler's law, or the pair's at finite h."""
+
+    def target(recipe: Recipe) -> np.ndarray:
         h = recipe.coupling.h
-        laws = [chain_law(system, recipe, 1 + s * h) for s in (1, -1)]
-        return float(pathwise.pair_susceptibility(system, *laws, offset=h * recipe.n_beta)[0])
+        if not h:
+            return gaussian.susceptibility(system, chain_law(system, recipe))
+        f = [system.perturbations.mean(chain_law(system, recipe, 1 + s * h)) for s in (1, -1)]
+        return (f[0] - f[1]) / (2 * h * recipe.n_beta)
 
-    return target
+    law = system.energy(aim.n_beta, aim.gamma).law
+    return {"target": target, "continuum": gaussian.susceptibility(system, law)}
 
 
-def linear_network(draws: int = 3000):
+def two_run_values(system, weights: int, aim: Aim) -> dict:
+    """The same for the two-run form; with arms the means are those of both arms."""
+    small = system.restrict(range(weights))
+
+    def term(recipe: Recipe) -> np.ndarray:
+        arms = (1 + recipe.coupling.h, 1 - recipe.coupling.h)
+        inner, outer = ([chain_law(s, recipe, arm) for arm in arms] for s in (small, system))
+        g = np.mean([small.base.mean(law) for law in inner]) - small.base.constant
+        return -g * np.mean(
+            [small.perturbations.mean(a) - system.perturbations.mean(b) for a, b in zip(inner, outer, strict=True)], 0
+        )
+
+    within = chi_values(small, aim)
+    laws = [s.energy(aim.n_beta, aim.gamma).law for s in (system, small)]
+    exact = gaussian.two_run_susceptibility(system, laws[0], list(range(weights)), component_law=laws[1])
+    return {"target": lambda recipe: within["target"](recipe) + term(recipe), "continuum": exact}
+
+
+def linear_network() -> Case:
     """A 3,3,3 network of rank 1 with its coefficient from long full-batch MALA chains."""
-    system, temper = LinearNetwork((3, 3, 3), 1), (200.0, 20.0)
-    model = subject_of(system)
-
-    def target(found):
-        plan = replace(found.recipe, sampler=MALA(step_size=3e-3), coupling=antithetic())
-        plan = plan.with_schedule(groups=128, burn_in=200, draws=draws // 3, thin=3)
-        return llc_pair(read_here(model, {"full": model.components["full"]}, plan, seed=99))[0]
-
-    aim = Aim(n_beta=temper[0], gamma=temper[1], coupling=antithetic(), relative_error=0.1)
-    return Case("linear network 3,3,3", model, "full", aim, llc_pair, target)
+    model = subject_of(LinearNetwork((3, 3, 3), 1))
+    aim = Aim(n_beta=200.0, gamma=20.0, coupling=antithetic(), relative_error=0.1)
+    plan = Recipe(
+        sampler=MALA(step_size=6e-3), schedule=Schedule(groups=128, burn_in=300, draws=1000, thin=3),
+        n_beta=aim.n_beta, gamma=aim.gamma, coupling=antithetic(),
+    )  # fmt: skip
+    reference = llc(read_here(model, {"full": model.components["full"]}, plan, seed=99))
+    print(reference, float(reference.data["rhat"][0]), flush=True)
+    return Case("linear network 3,3,3 (MALA)", model, "full", aim, llc, None, float(reference.value[0]))
 
 
 def cases(*, slow: bool) -> list[Case]:
+    """All cells of the table; ``slow`` adds the one whose reference is sampled."""
     hills, block = valley([4.0, 1.0, 0.25, 0.1]), gaussian.random_quadratic(6, sizes=(4, 2), tokens=4, spread=0.5)
     small, flat = block.restrict(range(4)), valley([2.0, 1.0, 0.5])
     aim = Aim(n_beta=TEMPER[0], gamma=TEMPER[1], coupling=antithetic(), relative_error=0.2)
     crude, mirrored = replace(aim, sampler=SGLD), replace(aim, n_beta=1000.0, gamma=60.0)
     batches, arms = replace(crude, batch_rows=2), replace(aim, coupling=coupled(0.1))
     quartic, product = crossing.Crossing((2,)), crossing.Crossing((1, 1))
+    model = subject_of(block)
+    chi, both = (chi_values(small, aim), two_run_values(block, 4, aim))
     found = [
-        Case("quadratic, SGLD", subject_of(hills), "w", crude, llc_pair, **quadratic_llc(hills)),
-        Case("quadratic, mini-batch", noisy(flat, 0.4), "w", batches, llc_pair, **quadratic_llc(flat)),
-        Case("w^4", subject_of(quartic), "w", mirrored, llc_pair, lambda f: quartic.llc(1000.0, 60.0)),
-        Case("x^2 y^2", subject_of(product), "w", mirrored, llc_pair, lambda f: product.llc(1000.0, 60.0)),
-        Case("block, LLC", subject_of(block), "block0", aim, llc_pair, **quadratic_llc(small)),
-        Case("block, chi covariance", subject_of(block), "block0", crude,
-             chi_pair(susceptibility_covariance), chi_target(small, pair=False)),
-        Case("block, chi coupled", subject_of(block), "block0", arms,
-             chi_pair(susceptibility_coupled), chi_target(small, pair=True)),
+        Case("quadratic, LLC, SGLD", subject_of(hills), "w", crude, llc, **quadratic_llc(hills, crude)),
+        Case("quadratic, LLC, SGLD, mini-batch", noisy(flat, 0.4), "w", batches, llc, **quadratic_llc(flat, batches)),
+        Case("w^4, LLC", subject_of(quartic), "w", mirrored, llc, None, quartic.llc(1000.0, 60.0)),
+        Case("x^2 y^2, LLC", subject_of(product), "w", mirrored, llc, None, product.llc(1000.0, 60.0)),
+        Case("block off the minimum, LLC", model, "block0", aim, llc, **quadratic_llc(small, aim)),
+        Case("chi covariance, SGLD", model, "block0", crude, susceptibility_covariance, **chi),
+        Case("chi covariance", model, "block0", aim, susceptibility_covariance, **chi),
+        Case("chi coupled", model, "block0", arms, susceptibility_coupled, **chi),
+        Case("chi two-run, covariance", model, "block0", aim, susceptibility_two_run, **both, also=("full",)),
+        Case("chi two-run, coupled", model, "block0", arms, susceptibility_two_run, **both, also=("full",)),
     ]  # fmt: skip
     return [*found, linear_network()] if slow else found
 
 
-def settings(case: Case, *, groups: int) -> Calibration:
-    """The calibrated recipe for many groups; singular cells take a quarter of the step (their bias is not exact)."""
-    found = calibrate(case.subject, case.component, case.aim, seed=1)
-    recipe = found.recipe
-    if case.continuum is None and case.estimate is llc_pair:
-        fine = replace(recipe.sampler, step_size=recipe.sampler.step_size / 4)
-        recipe = replace(recipe, sampler=fine).with_schedule(burn_in=4 * recipe.schedule.burn_in, thin=4)
-    draws = int(np.clip(recipe.schedule.draws, 40, 60))
-    return replace(found, recipe=recipe.with_schedule(groups=groups, draws=draws))
+def runs(case: Case, found: Calibration, *, count: int, seed: int) -> list[Estimate]:
+    """``count`` independent runs with a calibrated recipe, side by side."""
+    size = found.recipe.schedule.groups
+    names = (case.component, *case.also)
+    plan = found.recipe.with_schedule(groups=size * count)
+    reading = read_here(case.subject, {name: case.subject.components[name] for name in names}, plan, seed=seed)
+    return [case.estimate(part) for part in parts(replace(reading, recipe=found.recipe), size)]
 
 
-def repetitions(case: Case, reading: Reading, size: int, limit: int) -> np.ndarray:
-    """Value and error of up to ``limit`` disjoint sets of ``size`` groups, ``[repetition, 2]``."""
-    cell = reading.cells[case.component]
-    count = min(limit, cell.sizes["group"] // size)
-    parts = (cell.isel(group=slice(i * size, (i + 1) * size)) for i in range(count))
-    return np.array([case.estimate(replace(reading, cells={case.component: part})) for part in parts])
+def parts(reading: Reading, size: int) -> list[Reading]:
+    """Disjoint readings of ``size`` groups each."""
+    count = next(iter(reading.cells.values())).sizes["group"] // size
+    return [
+        replace(reading, cells={k: cell.isel(group=slice(i * size, (i + 1) * size)) for k, cell in reading.cells.items()})
+        for i in range(count)
+    ]
 
 
-def coverage(pairs: np.ndarray, target: float, half: float) -> float:
-    """Share of intervals value +- half x error that hold the target."""
-    return float(np.mean(np.abs(pairs[:, 0] - target) <= half * pairs[:, 1]))
+def held(estimate: Estimate, exact: object, component: str) -> np.ndarray:
+    """Which of an estimate's 95 % intervals hold the exact values, ``[tokens]``."""
+    low, high = (side.sel(component=component).values for side in estimate.interval())
+    return np.atleast_1d((low <= exact) & (exact <= high))
 
 
-def table(*, most: int, slow: bool, limit: int = 400) -> list[list]:
-    """Rows: cell, groups, repetitions, coverage, against the continuum, with the normal quantile, sd/error."""
+def row(case: Case, size: int, *, calibrations: int, each: int) -> dict[str, float]:
+    """One row of the table: shares of intervals that hold the law's and the continuum's value, and error against sd."""
+    law, limit, normal, scores = [], [], [], []
+    for seed in range(calibrations):
+        found = calibrate(case.subject, case.component, replace(case.aim, groups=size), seed=seed)
+        target = case.target(found.recipe) if case.target else None
+        for one in runs(case, found, count=each, seed=1000 + seed):
+            corrected = found.without_step_bias(one)
+            limit.append(held(corrected, case.continuum, case.component))
+            reference = case.continuum if target is None else target
+            used = corrected if target is None else one
+            scores.append(np.atleast_1d(used.sel(component=case.component).z(reference).values))
+            normal.append(np.abs(scores[-1]) < 1.96)
+            if target is not None:
+                law.append(held(one, target, case.component))
+    schedule = found.recipe.schedule
+    return {
+        "runs": len(limit), "draws": schedule.draws, "thin": schedule.thin, "law": float(np.mean(law or np.nan)),
+        "continuum": float(np.mean(limit)), "normal": float(np.mean(normal)), "mean z": float(np.mean(scores)),
+    }  # fmt: skip
+
+
+def table(*, calibrations: int, each: int) -> list[tuple[str, int, Mapping[str, float]]]:
+    """All rows."""
     rows = []
-    for case in cases(slow=slow):
-        start, found = time.process_time(), settings(case, groups=most)
-        target = case.target(found)
-        chosen = {case.component: case.subject.components[case.component]}
-        reading = read_here(case.subject, chosen, found.recipe, seed=2)
+    for case in cases(slow=True):
         for size in (4, 8, 32):
-            pairs = repetitions(case, reading, size, limit)
-            half = stats.t.ppf(0.975, size - 1)
-            beyond = coverage(pairs, case.continuum(found), half) if case.continuum else float("nan")
-            ratio = pairs[:, 0].std(ddof=1) / np.sqrt((pairs[:, 1] ** 2).mean())
-            rows.append([case.name, size, len(pairs), coverage(pairs, target, half), beyond,
-                         coverage(pairs, target, 1.96), ratio])  # fmt: skip
+            start = time.process_time()
+            rows.append((case.name, size, row(case, size, calibrations=calibrations, each=each)))
             print(rows[-1], f"{time.process_time() - start:.1f} CPU s", flush=True)
     return rows
 
 
-def main() -> None:
-    most = 32 * int(sys.argv[1]) if len(sys.argv) > 1 else 32 * 200
-    rows = table(most=most, slow=True)
-    head = "| cell | groups | repetitions | coverage | against the continuum + reported bias | normal quantile | sd / error |"
-    lines = [f"| {r[0]} | {r[1]} | {r[2]} | " + " | ".join(f"{v:.3f}" for v in r[3:]) + " |" for r in rows]
-    text = "\n".join(["# Coverage of nominal 95 % intervals", "", head, "|" + "---|" * 7, *lines, ""])
+def main(calibrations: int = 20, each: int = 10) -> None:
+    """Write the table."""
+    rows = table(calibrations=calibrations, each=each)
+    head = (
+        "| cell | groups | runs | draws x thin of the last recipe | finite-step law | continuum, less the reported bias |"
+        " with 1.96 instead of t | mean z |"
+    )
+    lines = [
+        f"| {name} | {size} | {r['runs']} | {r['draws']} x {r['thin']} | "
+        + " | ".join("–" if np.isnan(r[key]) else f"{r[key]:.3f}" for key in ("law", "continuum", "normal"))
+        + f" | {r['mean z']:+.2f} |"
+        for name, size, r in rows
+    ]
+    text = "\n".join([TITLE, "", head, "|" + "---|" * 8, *lines, ""])
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(text)
     print(text)
@@ -208,4 +257,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main()
+    main(*map(int, sys.argv[1:]))

@@ -21,7 +21,9 @@ _HOMES = {
     "estimate.susceptibility": (
         "psi", "susceptibility", "susceptibility_coupled", "susceptibility_covariance", "susceptibility_two_run",
     ),
+    "estimate.checkpoints": ("compare_llc", "llc_differences", "llc_over"),
     "estimate.diagnostics": ("check",),
+    "estimate.examine": ("examine",),
     "estimate.calibrate": ("Aim", "calibrate"),
     "structure.cluster": ("ClusterSettings", "Clusters", "cluster"),
     "compute.options": ("ReadOptions",),

@@ -1,8 +1,11 @@
 """What a calibration aims at and what it reports, in numbers and in one paragraph of words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from susceptometer.estimate.contraction import Contraction
+from susceptometer.estimate.estimate import Estimate
 from susceptometer.sampling.coupling import Coupling
 from susceptometer.sampling.recipe import Recipe
 from susceptometer.sampling.sgld import LeimkuhlerMatthews
@@ -44,7 +47,8 @@ class Calibration:
         mixing: Autocorrelation time of the loss, in kept draws.
         step_bias: Relative step bias of the learning coefficient: quadratic prediction, measured by steps eps and
             eps/2 on the same noise, its error.
-        response_bias: The same for the coupled response: measured, its error (NaN without response arms).
+        response_bias: The same for susceptibilities: of the coupled response over the base tokens, or without response
+            arms of Var(L); measured, its error.
         drift: Second minus first half of the pilot's loss, as a normal score.
         llc: Pilot value and error.
         pilot_groups: Groups behind the pilot's errors (t with one less).
@@ -65,6 +69,18 @@ class Calibration:
     pilot_groups: int
     expected_error: float
     contraction: Contraction | None
+
+    def without_step_bias(self, estimate: Estimate) -> Estimate:
+        """The continuum value: an estimate made with this recipe over 1 + the measured step bias, errors combined.
+
+        Args:
+            estimate: A learning coefficient or susceptibility of the component that was calibrated.
+        """
+        bias, error = self.step_bias[1:] if estimate.name == "llc" else self.response_bias
+        value = estimate.value / (1 + bias)
+        total = np.hypot(estimate.error / (1 + bias), value * error / (1 + bias))
+        data = estimate.data.assign(value=value, error=total)
+        return replace(estimate, data=data, groups=min(estimate.groups, self.pilot_groups))
 
     def __repr__(self) -> str:
         return f"{self._choice()} {self._reasons()} {self._biases()} {self._pilot()}"
@@ -90,10 +106,10 @@ class Calibration:
     def _biases(self) -> str:
         predicted, measured, error = self.step_bias
         response, response_error = self.response_bias
-        chi = f" (response: {response:+.1%} ± {response_error:.1%})" if response == response else ""  # noqa: PLR0124
         return (
             f"Step bias of the learning coefficient: {predicted:+.1%} by the quadratic law, {measured:+.1%} ± "
-            f"{error:.1%} by eps against eps/2 on the same noise{chi}; mini-batch heating {self.heating:.1%}."
+            f"{error:.1%} by eps against eps/2 on the same noise; of susceptibilities {response:+.1%} ± "
+            f"{response_error:.1%}; mini-batch heating {self.heating:.1%}."
         )
 
     def _pilot(self) -> str:

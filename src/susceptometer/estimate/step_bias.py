@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
+from susceptometer.estimate.estimate import covariance_of_means
 from susceptometer.posterior.local import LocalPosterior
 from susceptometer.sampling.base import Info, Noise, Sampler, SlopeFn, State
 from susceptometer.sampling.recipe import Recipe
@@ -82,12 +83,13 @@ class Levels:
         return self._relative(*sides)
 
     def response_bias(self) -> tuple[float, float]:
-        """Relative step bias of the coupled response to n_beta: slope over the base tokens, and its standard error.
+        """Relative step bias of susceptibilities, and its standard error.
 
-        NaN without response arms.
+        With response arms: slope of the column at eps on that of the limit, over the base tokens. Without: of Var(L), which
+        is minus the susceptibility of the loss itself (conventions 8.5) and stands for those of the tokens.
         """
         if not self.coarse.sizes["half"]:
-            return float("nan"), float("nan")
+            return self._relative(_variance_shares(self.coarse), _variance_shares(self.fine))
         sides = [cell["pair"].values.sum(1) / cell.sizes["draw"] for cell in (self.coarse, self.fine)]
         base = slice(0, self.coarse.attrs["base_tokens"])
         coarse, fine = (side[:, base] - side[:, base].mean(1, keepdims=True) for side in sides)
@@ -104,6 +106,16 @@ class Levels:
         ratio = gap.mean() / limit
         spread = (gap - ratio * (coarse - gap)).std(ddof=1) / np.sqrt(len(gap))
         return float(ratio), float(spread / abs(limit))
+
+
+def _variance_shares(cell: xr.Dataset) -> np.ndarray:
+    """Every group's share of Var(L), ``[groups]``, with the unbiased variance as their mean."""
+    loss = cell["loss"].values
+    mean = loss.mean((1, 2))
+    inside = (loss**2).mean((1, 2)) - mean**2
+    between, shares = covariance_of_means(mean, mean)
+    shares = inside + shares
+    return shares - shares.mean() + inside.mean() + between
 
 
 def levels(posterior: LocalPosterior, recipe: Recipe, *, seed: int, groups: Sequence[int]) -> Levels:
