@@ -135,6 +135,17 @@ def doctor(given: Given) -> dict:
     return {"healthy": found.healthy, "components": [asdict(row) for row in found.rows]}
 
 
+def plan(given: Given) -> dict:
+    """Which data strengthen or weaken a part: weights, and the response they should have."""
+    from susceptometer.compute.opened import reading_at
+    from susceptometer.patterning.words import answer
+
+    strings = _subject_of(given.run).meta["token_strings"] if given.examples else None
+    told, out = answer(reading_at(given.run), given, strings)
+    _sayer(given)(told)
+    return out
+
+
 def reproduce(given: Given) -> dict:
     """A published claim set, run again: claim, published figure, ours ± error, verdict; without NAME: the list."""
     from susceptometer.reproduce.registry import find, folder_of, names, page
@@ -168,7 +179,8 @@ def _sayer(given: Given) -> Callable[[str], None]:
 def _subject(given: Given) -> Any:
     from susceptometer.domains.language import load
 
-    return load(given.model, step=given.step, data=given.data)
+    precision = getattr(given, "precision", "float32")
+    return load(given.model, step=given.step, data=given.data, precision=precision)
 
 
 def _subject_of(run: str) -> Any:
@@ -257,7 +269,7 @@ def _write_table(table: Any, path: Path) -> None:
 
 COMMANDS: dict[str, Callable[[Given], dict]] = {
     command.__name__: command
-    for command in (quickstart, components, calibrate, read, llc, chi, report, doctor, reproduce)
+    for command in (quickstart, components, calibrate, read, llc, chi, plan, report, doctor, reproduce)
 }
 
 

@@ -185,6 +185,6 @@ def test_an_onset_is_interpolated():
 
 def test_observed_changes_are_paired_over_seeds():
     base = np.array([[1.0, 5.0], [2.0, 9.0], [4.0, 1.0]])
-    found = observed_change(base + [[0.1, 0.0], [0.1, 0.2], [0.1, -0.2]], base, ["a", "b"])
+    found = observed_change(base + np.array([[0.1, 0.0], [0.1, 0.2], [0.1, -0.2]]), base, ["a", "b"])
     assert found.value.to_numpy() == pytest.approx([0.1, 0.0])
     assert found.error.to_numpy() == pytest.approx([0.0, 0.2 / np.sqrt(3)])

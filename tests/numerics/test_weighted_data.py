@@ -24,8 +24,7 @@ def test_files_come_back(tmp_path, suffix, shape):
 
 
 def test_parquet_is_a_plain_table_for_other_tools(tmp_path):
-    import pandas as pd
-
+    pd = pytest.importorskip("pandas")
     weights = tokens_of(2)
     table = pd.read_parquet(weights.save(tmp_path / "w.parquet"))
     assert list(table.columns) == ["row", "event", "weight"] and len(table) == 30
@@ -47,8 +46,7 @@ def test_broken_files_and_shapes_are_named(tmp_path):
 
 
 def test_a_file_with_a_missing_row_is_refused(tmp_path):
-    import pandas as pd
-
+    pd = pytest.importorskip("pandas")
     path = tokens_of(4).save(tmp_path / "w.parquet")
     pd.read_parquet(path).drop(index=7).to_parquet(path)
     with pytest.raises(DataError, match="finite"):
@@ -145,7 +143,7 @@ def by_hand(weights):
         (own.reshape(*own.shape, *[1] * (2 - own.ndim)) * losses).mean().backward()
         with torch.no_grad():
             for w in model.parameters():
-                w -= 0.01 * w.grad
+                w.sub_(0.01 * w.grad)
     return model
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from susceptometer.errors import DataError, RecipeError
+from susceptometer.errors import ChainError, DataError, RecipeError
 from susceptometer.estimate.estimate import Estimate
 from susceptometer.patterning.inverse import (
     Directions,
@@ -59,12 +59,18 @@ def plan(
 
     Raises:
         DataError: The target fits no observable or is zero.
-        ChainError: Fewer than four chain groups.
+        ChainError: Fewer than four chain groups, or no direction stands out of its error.
     """
     found = source if isinstance(source, Response) else response(source)
     asked, wanted = _asked(found, target)
     rule = how or Inversion()
     used = directions(asked.replicates, rule)
+    if not used.inverted.any():
+        raise ChainError(
+            "nothing that was asked stands out of its error", where="plan", value=(used.strength / used.error).tolist(),
+            why="weights from it would re-weight at random",
+            do="run more chain groups, or ask for a stronger direction",
+        )
     rule = chosen(asked.replicates, wanted / asked.n_beta, used, rule)
     return Plan(asked, wanted, rule, used, limits)
 

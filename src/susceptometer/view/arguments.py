@@ -6,6 +6,8 @@ from collections.abc import Mapping
 MODEL = "pico, pico-mini, a local Hugging Face folder, or a hub id with @revision"
 SAMPLER_NAMES = ("SGLD", "LeimkuhlerMatthews", "RMSpropSGLD", "SGHMC", "SGNHT")
 
+PRECISIONS = ("float32", "mixed", "bfloat16")
+
 
 def parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
     """Every command (name and what it does) with its options."""
@@ -19,7 +21,7 @@ def parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
         parts[name].add_argument("model", help=MODEL, nargs="?" if name == "read" else None)
         parts[name].add_argument("--step", type=int, default=-1, help="training step of a bundled model")
         parts[name].add_argument("--data", help="text file or folder, or token rows .npy")
-    for name in ("llc", "chi", "report", "doctor"):
+    for name in ("llc", "chi", "report", "doctor", "plan"):
         parts[name].add_argument("run", help="a run folder")
     for name in ("llc", "chi"):
         parts[name].add_argument("--drop-failed", action="store_true", help="look at the healthy groups only")
@@ -32,6 +34,7 @@ def parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
     parts["calibrate"].add_argument("--out", help="JSON file for the recipe")
     parts["doctor"].add_argument("--partial", action="store_true", help="accept an interrupted run")
     _add_reproduction(parts["reproduce"])
+    _add_plan(parts["plan"])
     _add_settings(parts["calibrate"], groups=8)
     _add_settings(parts["read"], groups=None)
     _add_read_options(parts["read"])
@@ -48,12 +51,26 @@ def _add_reproduction(part: argparse.ArgumentParser) -> None:
     part.add_argument("--page", help="also write a page with figures: .html")
 
 
+def _add_plan(part: argparse.ArgumentParser) -> None:
+    part.add_argument(
+        "--target", nargs="+", required=True, metavar="WANTED",
+        help="NAME=CHANGE in nats, llc:NAME=CHANGE, or pair:NUMBER=CHANGE",
+    )  # fmt: skip
+    part.add_argument("--per", default="token", choices=["token", "row", "probe"], help="what gets a weight")
+    part.add_argument("--strength", type=float, default=1.0, help="multiple of the target")
+    part.add_argument("--bounds", type=float, nargs=2, metavar=("LEAST", "MOST"), help="solve within these weights")
+    part.add_argument("--budget", type=float, help="largest share of the data that may be moved")
+    part.add_argument("--examples", type=int, default=0, help="show so many most and least weighted data")
+    part.add_argument("--out", help="weights: .parquet or .npy")
+
+
 def _add_settings(part: argparse.ArgumentParser, *, groups: int | None) -> None:
     part.add_argument("--n-beta", type=float, default=30.0, help="effective inverse temperature, 1/nats")
     part.add_argument("--gamma", type=float, default=300.0, help="pull to w*; calibrate: 0 takes the least")
     part.add_argument("--groups", type=int, default=groups, help="independent replicates")
     part.add_argument("--batch-rows", type=int, default=8, help="data rows per step; 0: all")
     part.add_argument("--seed", type=int, default=0, help="names all random streams")
+    part.add_argument("--precision", default="float32", choices=PRECISIONS, help="of matrix products")
 
 
 def _add_read_options(part: argparse.ArgumentParser) -> None:
