@@ -73,14 +73,18 @@ class Calibration:
     def without_step_bias(self, estimate: Estimate) -> Estimate:
         """The continuum value: an estimate made with this recipe over 1 + the measured step bias, errors combined.
 
+        Degrees of freedom of the combined error are Welch and Satterthwaite's (satterthwaite1946), the least over entries.
+
         Args:
             estimate: A learning coefficient or susceptibility of the component that was calibrated.
         """
         bias, error = self.step_bias[1:] if estimate.name == "llc" else self.response_bias
         value = estimate.value / (1 + bias)
-        total = np.hypot(estimate.error / (1 + bias), value * error / (1 + bias))
-        data = estimate.data.assign(value=value, error=total)
-        return replace(estimate, data=data, groups=min(estimate.groups, self.pilot_groups))
+        own, other = (estimate.error / (1 + bias)) ** 2, (value * error / (1 + bias)) ** 2
+        total = own + other
+        freedom = total**2 / (own**2 / (estimate.groups - 1) + other**2 / (self.pilot_groups - 1) + 1e-300)
+        data = estimate.data.assign(value=value, error=np.sqrt(total))
+        return replace(estimate, data=data, groups=1 + max(1, int(freedom.min())))
 
     def __repr__(self) -> str:
         return f"{self._choice()} {self._reasons()} {self._biases()} {self._pilot()}"
