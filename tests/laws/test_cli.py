@@ -98,6 +98,19 @@ def test_a_dry_run_says_the_cost_and_writes_nothing(capsys, model, text, tmp_pat
     assert out["forecast"]["flop"] > 0 and not (tmp_path / "none").exists()
 
 
+def test_a_run_of_another_precision_is_refused_and_a_reduced_one_goes_on(capsys, model, text, run, tmp_path):
+    words = ["read", model, "--data", text, *READ, "--precision", "mixed"]
+    assert "the matrix products" in said_wrong(capsys, *words, "--into", run, "--keep-weights")
+    said(capsys, *words, "--into", tmp_path / "reduced", "--json")
+    found = said(capsys, "read", "--extend", tmp_path / "reduced", "--groups", 8, "--json")
+    assert set(found["groups"].values()) == {8}
+
+
+def said_wrong(capsys, *words):
+    assert cli.main([str(word) for word in words]) == 1
+    return capsys.readouterr().err
+
+
 def test_reproduce_lists(capsys):
     assert isinstance(said(capsys, "reproduce", "--json")["claims"], list)
 

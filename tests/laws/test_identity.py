@@ -16,6 +16,7 @@ from susceptometer.compute.identity import (
 from susceptometer.compute.options import ReadOptions
 from susceptometer.compute.read import read
 from susceptometer.domains.transformer import loss
+from susceptometer.domains.transformer_stages import TransformerStages
 from susceptometer.errors import RunError
 from susceptometer.posterior.subject import Subject
 from toy_subject import CONFIG, HEADS, head, recipe, rows, tiny
@@ -42,7 +43,12 @@ def quadratic(params, batch, scale):
     return scale * loss(params, batch, CONFIG)
 
 
+def reduced():
+    return replace(tiny(), stages=TransformerStages(tiny().params, CONFIG, "bfloat16"))
+
+
 CHANGES = {
+    "the matrix products": {"subject": reduced()},
     "the weights": {"subject": tiny(5)},
     "the data": {"subject": tiny(data="elsewhere")},
     "the loss": {"subject": replace(tiny(), loss=louder)},

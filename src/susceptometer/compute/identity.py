@@ -75,8 +75,13 @@ def loss_hash(loss: Callable) -> str:
 
 
 def subject_identity(subject: Subject) -> dict[str, str]:
-    """Hashes of weights, data, loss and base probe: what all cells of a run folder share."""
-    return {
+    """Hashes of weights, data, loss and base probe: what all cells of a run folder share.
+
+    Reduced matrix products are named too; a run without that word is in float32.
+    """
+    precision = getattr(subject.stages, "precision", "float32")
+    reduced = {} if precision == "float32" else {"matrix products": precision}
+    return reduced | {
         "weights": tensors_hash(subject.params),
         "data": tensors_hash(subject.data),
         "loss": loss_hash(subject.loss),

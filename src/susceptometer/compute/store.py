@@ -195,11 +195,14 @@ def require_same(path: Path, card: RunCard, asked: RunCard) -> None:
     Raises:
         RunError: Naming everything that differs.
     """
-    pairs: list[tuple[str, object, object]] = [(f"the {k}", card.identity[k], asked.identity[k]) for k in card.identity]
+    old, new = card.identity, asked.identity
+    pairs: list[tuple[str, object, object]] = [
+        (f"the {k}", old.get(k, "float32"), new.get(k, "float32")) for k in {**old, **new}
+    ]
     stored, given = settings(card.own_recipe), settings(asked.own_recipe)
     pairs += [(f"recipe.{k}", stored[k], given.get(k)) for k in stored]
     pairs += [(name, getattr(card, name), getattr(asked, name)) for name in ("seed", "keep")]
-    different = [f"{name} ({_short(old)} there, {_short(new)} now)" for name, old, new in pairs if old != new]
+    different = [f"{name} ({_short(a)} there, {_short(b)} now)" for name, a, b in pairs if a != b]
     if not different and not _same_losses(card.center, asked.center):
         different = [f"the loss at w* ({card.center} there, {asked.center} now)"]
     if different:

@@ -54,8 +54,8 @@ def language_subject(
         probes: Named fixed rows; ``base`` defines the baseline.
         tokenizer: Optional; checked against the vocabulary, and its token strings go to ``meta``.
         name: Name in messages and files; by default the model's own.
-        precision: Matrix products of the loss kernel in the staged engine: ``float32``, or ``bfloat16`` (products in
-            bfloat16, sums in float32; see ``posterior.kernel`` for the error).
+        precision: Of the matrix products of the staged engine: ``float32``, ``mixed`` (losses in float32, gradients in
+            bfloat16) or ``bfloat16`` (products in bfloat16, sums in float32); see ``posterior.products``.
 
     Raises:
         DataError: Missing folder or file, wrong shape, token out of range, tokenizer of another model.

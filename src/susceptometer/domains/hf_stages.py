@@ -72,7 +72,8 @@ class HFStages:
 
     Args:
         model: A skeleton (``hf_model.skeleton``), never the user's own model.
-        precision: Of the output layer's products: ``float32``, ``mixed`` or ``bfloat16``.
+        precision: Of the matrix products: ``float32``, ``mixed`` or ``bfloat16`` (``posterior.products``). Here only
+            the output layer's follow it; `LocalPosterior` runs the rest under it.
         refused: Filled as components are refused: name -> why.
     """
 

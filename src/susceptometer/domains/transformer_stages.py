@@ -25,7 +25,8 @@ class TransformerStages:
     Args:
         params: w*, names of ``domains.transformer``.
         config: Its shape.
-        precision: Precision of the output layer's products (``posterior.kernel``).
+        precision: Of the matrix products (``posterior.products``). Here only the output layer's follow it;
+            `LocalPosterior` runs the rest under it.
     """
 
     params: Params

@@ -20,22 +20,20 @@ nats, but its loss takes as long as in float32 here, so ``mixed`` covers that gr
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from susceptometer.errors import RecipeError, SubjectError
+from susceptometer.errors import SubjectError
+from susceptometer.posterior.products import bfloat16_products, checked
 
 TILE = (504, 512)
 """Tokens and vocabulary entries of one tile: 1 MB of float32 logits, half of a second-level cache."""
 
 GPU_TILE = (4096, 8192)
 """The same on a GPU, where a tile must fill the machine."""
-
-PRECISIONS = ("float32", "mixed", "bfloat16")
-
 
 @dataclass(frozen=True)
 class Readout:
@@ -45,7 +43,7 @@ class Readout:
         weight: ``[V, d]``.
         bias: ``[V]`` or None.
         softcap: c of c tanh(z / c), or None.
-        precision: One of `PRECISIONS`.
+        precision: One of `products.PRECISIONS`.
 
     Raises:
         RecipeError: Unknown precision.
@@ -57,11 +55,7 @@ class Readout:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise RecipeError(
-                "unknown precision of the loss kernel", where="precision", value=self.precision,
-                do=f"choose one of {', '.join(PRECISIONS)}",
-            )  # fmt: skip
+        checked(self.precision)
 
     def logits(self, hidden: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Logits ``[n, stop - start]`` of ``hidden`` ``[n, d]``, plain PyTorch."""
@@ -74,7 +68,8 @@ class Readout:
 
     def target_logits(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Logit ``[n]`` of each row's target."""
-        raw = (hidden * self.weight[targets]).sum(-1)
+        parts = zip(*(x.split(_tile(hidden)[0]) for x in (hidden, targets)), strict=True)
+        raw = torch.cat([(part * self.weight[chosen]).sum(-1) for part, chosen in parts])
         return self.cap(raw if self.bias is None else raw + self.bias[targets])
 
     def _raw(self, hidden: Tensor, part: slice) -> Tensor:
@@ -166,8 +161,9 @@ def _sweep(
                 _times(odds, steep), readout.weight[entries], slopes[rows], half=half, add=True
             )
     if sloped:
-        own = readout.weight[targets]
-        slopes = slopes.div_(total[:, None]).sub_(_times(own, _steepness(readout, shift)))
+        for rows in _slices(len(hidden), _tile(hidden)[0]):
+            own = _times(readout.weight[targets[rows]], _steepness(readout, shift[rows]))
+            slopes[rows].div_(total[rows, None]).sub_(own)
     losses = total.log()
     _redo_overflow(hidden, readout, targets, losses, slopes)
     return losses, slopes
@@ -177,7 +173,7 @@ def _tiles(
     hidden: Tensor, readout: Readout, shift: Tensor
 ) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
     """Every tile: its rows, its vocabulary entries, exp(z - shift) there, and the slope of the cap."""
-    tokens, words = GPU_TILE if hidden.is_cuda else TILE
+    tokens, words = _tile(hidden)
     buffer = hidden.new_empty(min(tokens, len(hidden)) * words)
     for entries in _slices(len(readout.weight), words):
         for rows in _slices(len(hidden), tokens):
@@ -246,19 +242,12 @@ def _product(a: Tensor, b: Tensor, into: Tensor, *, half: bool, add: bool = Fals
         found = torch.mm(a.bfloat16(), b.bfloat16(), out_dtype=into.dtype)
         into.add_(found) if add else into.copy_(found)
         return
-    with _bfloat16_products() if half else nullcontext():
+    with bfloat16_products() if half else nullcontext():
         into.addmm_(a, b) if add else torch.mm(a, b, out=into)
 
 
-@contextmanager
-def _bfloat16_products() -> Iterator[None]:
-    """CPU products of float32 tensors in bfloat16 with float32 sums, inside the block only."""
-    backend = torch.backends.mkldnn.matmul
-    before, backend.fp32_precision = backend.fp32_precision, "bf16"
-    try:
-        yield
-    finally:
-        backend.fp32_precision = before
+def _tile(hidden: Tensor) -> tuple[int, int]:
+    return GPU_TILE if hidden.is_cuda else TILE
 
 
 def _slices(length: int, step: int) -> list[slice]:

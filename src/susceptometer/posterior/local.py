@@ -12,6 +12,7 @@ from susceptometer.errors import RecipeError
 from susceptometer.posterior.component import Component
 from susceptometer.posterior.plain import plain_stages
 from susceptometer.posterior.prefix import PrefixStore, carry_bytes
+from susceptometer.posterior.products import reduced_products
 from susceptometer.posterior.stages import Minibatch, PlacedStages, SlopedStages, Stages
 from susceptometer.posterior.subject import Subject
 from susceptometer.types import Batch, Carry, rows_of, take
@@ -99,6 +100,11 @@ class LocalPosterior:
         )
 
     @cached_property
+    def precision(self) -> str:
+        """Of matrix products (`products.PRECISIONS`): the stages' choice; the plain path is in full precision."""
+        return getattr(self.stages, "precision", "float32")
+
+    @cached_property
     def events(self) -> int:
         """Losses per row (tokens of a sequence; 1 for a plain regression)."""
         first = take(self.subject.data, torch.zeros(1, dtype=torch.int64))
@@ -106,7 +112,7 @@ class LocalPosterior:
 
     def losses(self, weights: Tensor, carry: Carry, rows: Tensor | None = None) -> Tensor:
         """Losses ``[chains, m, *event]`` without gradient, all chains in one pass."""
-        with torch.no_grad():
+        with torch.no_grad(), reduced_products(self.precision):
             return self.stages.losses(self.component, weights, carry, rows)
 
     def slope(self, weights: Tensor, batch: Minibatch) -> Slope:
@@ -133,7 +139,7 @@ class LocalPosterior:
         values, grads, start = [], [], 0
         for w, index, size in self._blocks(weights, carry, batch.index):
             leaf = w.detach().requires_grad_(True)
-            with torch.enable_grad():
+            with torch.enable_grad(), reduced_products(self.precision):
                 loss = self.stages.losses(self.component, leaf, carry, index)
                 per_row = loss.flatten(2).mean(2) if loss.ndim > 2 else loss
                 value = (batch.weights[start : start + size] * per_row).sum(1)
