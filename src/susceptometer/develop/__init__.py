@@ -1,0 +1,1 @@
+"""The same quantities over training: trajectories of many runs, stages and transitions, opposing staircases."""
