@@ -1,7 +1,7 @@
 """Cells: one component, a block of groups, some probes; planned, independent of each other, resumable."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,7 +63,7 @@ class Order:
         if key not in self._kept:
             self._kept.clear()
             probes = {name: self.subject.probes[name] for name in work.probes}
-            subject = replace(self.subject, probes=probes)
+            subject = self.subject.with_data(self.subject.data, probes)
             recipe, part = self.card.own_recipe, self.components[work.component]
             self._kept[key] = LocalPosterior(
                 subject, part, recipe.n_beta, recipe.gamma, prefixes=self.prefixes

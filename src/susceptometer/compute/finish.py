@@ -8,10 +8,11 @@ from shutil import rmtree
 
 from susceptometer.compute.cell_file import check_files, read_card
 from susceptometer.compute.cells import Order, Work, missing_work
-from susceptometer.compute.forecast import Forecast, UnitCost, forecast, unit_costs
+from susceptometer.compute.forecast import Forecast, forecast, unit_costs
 from susceptometer.compute.joined import read_probe
 from susceptometer.compute.opened import reading_at
 from susceptometer.compute.options import ReadOptions
+from susceptometer.compute.pieces import UnitCost
 from susceptometer.compute.progress import Meter, shown
 from susceptometer.compute.schedule import block_seconds, errors, goal_text, next_groups
 from susceptometer.compute.selection import stored_component
@@ -30,7 +31,7 @@ def finished(
     begun = time.monotonic()
     tidy(path)
     stored = {name: read_probe(path, card, name) for name in card.probes if name not in subject.probes}
-    whole = replace(subject, probes={**stored, **subject.probes})
+    whole = subject.with_data(subject.data, {**stored, **subject.probes})
     prefixes = PrefixStore(options.prefix_bytes, scratch=path)
     order = Order(path, card, whole, _complete(card, subject, parts), prefixes)
     _drop_damaged(order, options)

@@ -1,49 +1,18 @@
 """What a reading will cost, from a probe of a few seconds: time, floating-point operations, bytes."""
 
-import time
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-
-import torch
-import xarray as xr
-from torch.utils.flop_counter import FlopCounterMode
+from dataclasses import dataclass, fields
 
 from susceptometer.compute.cells import Order, Work
-from susceptometer.posterior.local import LocalPosterior
-from susceptometer.sampling.recipe import Recipe
-from susceptometer.sampling.run import run_cell
+from susceptometer.compute.pieces import Cost, Trial, UnitCost
+from susceptometer.posterior.stages import PlacedStages
 
-PROBE_SECONDS = 3.0
+PROBE_SECONDS = 5.0
 """Time given to the probe, all components together."""
 
-PROBED = 2
-"""Components timed at most; the others are taken to cost as much per weight-independent step."""
-
-
-@dataclass(frozen=True)
-class UnitCost:
-    """Cost of one block of groups of one component.
-
-    Args:
-        start: Seconds before the first step (prefixes, losses at w*).
-        step: Seconds per step of all chains of the block.
-        draw: Seconds per recorded draw, beyond the step.
-        step_flop: Floating-point operations per step.
-        draw_flop: Floating-point operations per draw.
-        size: Bytes of a stored cell with one draw, kept weights and traces left out.
-    """
-
-    start: float
-    step: float
-    draw: float
-    step_flop: float
-    draw_flop: float
-    size: int
-
-    def seconds(self, recipe: Recipe, *, later: bool = False, weights: bool = False) -> float:
-        """Seconds of one cell; ``later``: only other probes of chains that are stored (``weights``) or replayed."""
-        steps = 0 if later and weights else recipe.schedule.steps
-        return self.start + steps * self.step + recipe.schedule.draws * self.draw
+PROBED = 8
+"""Components tried at most."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +22,8 @@ class Forecast:
     Args:
         cells: Cells to make, of ``components`` components.
         components: Components concerned.
-        seconds: Expected wall time on this machine.
-        flop: Floating-point operations.
+        seconds: Expected wall time of one worker like this machine.
+        flop: Floating-point operations in matrix products and attention.
         bytes: Bytes that will be stored (``weight_bytes`` of them kept weights).
         weight_bytes: Bytes of kept weights.
         memory: Bytes of moments held while a cell runs.
@@ -77,110 +46,118 @@ class Forecast:
         )
 
 
-@dataclass
-class Stopwatch:
-    """Wall time at the end of every step of a cell."""
+def unit_costs(order: Order, works: Sequence[Work]) -> dict[str, UnitCost]:
+    """Cost per component, by trying some of them for `PROBE_SECONDS`; nothing is stored in the run folder.
 
-    begun: float = field(default_factory=time.perf_counter)
-    ends: list[float] = field(default_factory=list)
-
-    def __call__(self, done: int, steps: int) -> None:
-        """Note the end of a step."""
-        del done, steps
-        self.ends.append(time.perf_counter())
-
-    def durations(self) -> list[float]:
-        """Seconds of each step, the first including the start."""
-        return [b - a for a, b in zip([self.begun, *self.ends], self.ends, strict=False)]
-
-
-def unit_costs(order: Order, works: Sequence[Work], seconds: float = PROBE_SECONDS) -> dict[str, UnitCost]:
-    """Cost per component, by running a few steps of up to `PROBED` of them; nothing is stored."""
-    names = list(dict.fromkeys(work.component for work in works))
-    picked = names if len(names) <= PROBED else [names[0], names[-1]]
+    Of every kind (equal names but for numbers, equal size) the components of the first and of the last layer are tried,
+    up to `PROBED`, the most frequent kinds first; costs in between follow by interpolation in the layer.
+    """
     first = {work.component: work for work in reversed(works)}
-    measured = {name: unit_cost(order, first[name], seconds / len(picked)) for name in picked}
-    return {name: measured.get(name) or _typical(order, name, measured) for name in names}
+    kinds: dict[str, list[str]] = {}
+    for name in dict.fromkeys(work.component for work in works):
+        kinds.setdefault(_kind(order, name), []).append(name)
+    ends = {kind: (min(names, key=_layer), max(names, key=_layer)) for kind, names in kinds.items()}
+    ranked = sorted(kinds, key=lambda kind: -len(kinds[kind]))
+    picked = list(dict.fromkeys(name for kind in ranked for name in ends[kind]))[:PROBED]
+    tried = {name: Trial(order, first[name], PROBE_SECONDS / len(picked)).cost() for name in picked}
+    return {name: _between(order, name, ends[_kind(order, name)], tried) for names in kinds.values() for name in names}
 
 
-def _typical(order: Order, name: str, measured: Mapping[str, UnitCost]) -> UnitCost:
-    """The measured component whose size and place come nearest."""
-    del order
-    places = list(measured)
-    return measured[max(places, key=lambda other: _common(name, other))]
+def _kind(order: Order, name: str) -> str:
+    return f"{re.sub(r'[0-9]+', '#', name)} {len(order.components[name])}"
 
 
-def _common(one: str, other: str) -> int:
-    return sum(a == b for a, b in zip(one.split("."), other.split("."), strict=False))
+def _layer(name: str) -> int:
+    found = re.search(r"[0-9]+", name)
+    return int(found[0]) if found else 0
 
 
-def unit_cost(order: Order, work: Work, seconds: float) -> UnitCost:
-    """Time some steps and draws of one block."""
-    posterior, recipe = order.posterior(work), order.card.own_recipe
-    warm = recipe.sampler.warm_up
-    short = recipe.with_schedule(burn_in=warm + 3, draws=2, thin=1)
-    watch = Stopwatch()
-    data, flop = _counted(posterior, short, work, order.card.seed)
-    begun = time.perf_counter()
-    best: list[list[float]] = []
-    while not best or time.perf_counter() - begun < seconds * 0.6:
-        watch = Stopwatch()
-        run_cell(posterior, short, seed=order.card.seed, groups=work.groups, progress=watch)
-        best.append(watch.durations())
-    steps = [min(column) for column in zip(*best, strict=True)]
-    step = min(steps[1 : warm + 3])
-    draw = max(0.0, sum(steps[-2:]) / 2 - step)
-    return UnitCost(max(0.0, best[0][0] - step), step, draw, *flop, data.nbytes * len(work.groups))
-
-
-def _counted(
-    posterior: LocalPosterior, recipe: Recipe, work: Work, seed: int
-) -> tuple[xr.Dataset, tuple[float, float]]:
-    """A short run of one group, and the operations of one step and of one draw of all groups."""
-    counts, share = [], len(work.groups)
-    posterior.data_carry(torch.zeros(1, dtype=torch.int64))  # the prefix of the data is made once
-    for extra in (0, 1):
-        short = recipe.with_schedule(draws=1, burn_in=recipe.sampler.warm_up + extra)
-        with FlopCounterMode(display=False) as counter:
-            data = run_cell(posterior, short, seed=seed, groups=work.groups[:1])
-        counts.append(share * float(counter.get_total_flops()))
-    step = counts[1] - counts[0]
-    return data, (step, max(0.0, counts[0] - (recipe.sampler.warm_up + 1) * step))
+def _between(order: Order, name: str, ends: tuple[str, str], tried: Mapping[str, UnitCost]) -> UnitCost:
+    """The tried cost, one between those of its kind, or that of the tried component nearest in size."""
+    if name in tried:
+        return tried[name]
+    known = [end for end in ends if end in tried]
+    if not known:
+        size = len(order.components[name])
+        return tried[min(tried, key=lambda other: abs(len(order.components[other]) - size))]
+    one, two = tried[known[0]], tried[known[-1]]
+    span = _layer(known[-1]) - _layer(known[0])
+    share = (_layer(name) - _layer(known[0])) / span if span else 0.0
+    mixed = {
+        part.name: getattr(one, part.name) * (1 - share) + getattr(two, part.name) * share
+        for part in fields(UnitCost)
+        if isinstance(getattr(one, part.name), Cost)
+    }
+    return UnitCost(**mixed, files=one.files)
 
 
 def forecast(order: Order, works: Sequence[Work], costs: Mapping[str, UnitCost]) -> Forecast:
     """Cost of making ``works``."""
     recipe, keep = order.card.own_recipe, order.card.own_keep
-    later = {work: work.earlier is not None for work in works}
-    schedule, members = recipe.schedule, recipe.coupling.members
-    chains = order.card.block * members
-    weights = {w: _weight_bytes(order, w, chains) if keep.weights and not later[w] else 0 for w in works}
-    cost = [costs[work.component] for work in works]
-    trace = chains * schedule.draws * 16 + order.card.block * recipe.coupling.signs * schedule.steps * 4
-    stored = sum(c.size + trace for c in cost) + sum(weights.values())
-    flop = sum(
-        (0 if later[w] and keep.weights else schedule.steps) * c.step_flop + schedule.draws * c.draw_flop
-        for w, c in zip(works, cost, strict=True)
-    )
+    names = dict.fromkeys(work.component for work in works)
+    places: dict[object, str] = {}
+    for name in names:
+        places.setdefault(_place(order, name), name)
+    total = sum((costs[name].component for name in names), Cost())
+    total += sum((costs[name].place for name in places.values()), Cost())
+    for work in works:
+        total += costs[work.component].cell(recipe, later=work.earlier is not None, weights=keep.weights)
+    weights = sum(_weight_bytes(order, work) for work in works if keep.weights and work.earlier is None)
+    sizes = {work: cell_sizes(order, work) for work in works}
     return Forecast(
         cells=len(works),
-        components=len({work.component for work in works}),
-        seconds=sum(c.seconds(recipe, later=later[w], weights=keep.weights) for w, c in zip(works, cost, strict=True)),
-        flop=flop,
-        bytes=int(stored),
-        weight_bytes=sum(weights.values()),
-        memory=max((c.size + trace for c in cost), default=0),
+        components=len(names),
+        seconds=total.seconds,
+        flop=total.flop,
+        bytes=sum(costs[work.component].stored(sizes[work]) for work in works) + weights,
+        weight_bytes=weights,
+        memory=max((_moment_bytes(order, sizes[work]) for work in works), default=0),
     )
 
 
-def _weight_bytes(order: Order, work: Work, chains: int) -> int:
-    return 4 * chains * order.card.own_recipe.schedule.draws * len(order.components[work.component])
+def _place(order: Order, name: str) -> object:
+    """What components that share a prefix have in common."""
+    stages, component = order.subject.stages, order.components[name]
+    if stages is None or not stages.serves(component):
+        return "all"
+    return stages.place(component) if isinstance(stages, PlacedStages) else name
+
+
+def cell_sizes(order: Order, work: Work) -> dict[str, int]:
+    """Length of every dimension of a work's cell."""
+    recipe = order.card.own_recipe
+    probes = [order.subject.probes[name] for name in work.probes]
+    rows = sum(next(iter(batch.values())).shape[0] for batch in probes)
+    coupling, schedule = recipe.coupling, recipe.schedule
+    return {
+        "group": len(work.groups),
+        "member": coupling.members,
+        "draw": schedule.draws,
+        "step": schedule.steps,
+        "sign": coupling.signs if coupling.responds else 0,
+        "half": 2 if coupling.responds else 0,
+        "token": rows * order.posterior(work).events,
+        "weight": len(order.components[work.component]),
+    }
+
+
+def _moment_bytes(order: Order, sizes: Mapping[str, int]) -> int:
+    """Bytes of sums over draws and of traces while a cell runs: float64, separations float32."""
+    group, token = sizes["group"], sizes["token"]
+    sums = 8 * token * (1 + group * (2 + sizes["half"]))
+    traces = 16 * group * sizes["member"] * sizes["draw"] + 4 * group * sizes["sign"] * sizes["step"]
+    tokens = 4 * group * sizes["member"] * sizes["draw"] * token if order.card.own_keep.tokens else 0
+    return sums + traces + tokens
+
+
+def _weight_bytes(order: Order, work: Work) -> int:
+    sizes = cell_sizes(order, work)
+    return 4 * sizes["group"] * sizes["member"] * sizes["draw"] * sizes["weight"]
 
 
 def kept_bytes(order: Order, works: Sequence[Work]) -> int:
     """Bytes that kept weights would take, whether or not they are asked for."""
-    chains = order.card.block * order.card.own_recipe.coupling.members
-    return sum(_weight_bytes(order, work, chains) for work in works if work.earlier is None)
+    return sum(_weight_bytes(order, work) for work in works if work.earlier is None)
 
 
 def shown_bytes(size: float) -> str:

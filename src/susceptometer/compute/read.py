@@ -1,5 +1,6 @@
 """The door: read a subject's components into a folder; go on after any interruption; add to it later."""
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +74,7 @@ def read(
     asked = new_card(subject, recipe, seed=seed, block=block, keep=options.keep)
     asked = replace(asked, provenance={**asked.provenance, "command": options.command})
     asked = wanting(asked, parts, recipe.schedule.groups, probes)
-    subject = replace(subject, probes=probes)
+    subject = subject.with_data(subject.data, probes)
     return finished(path, _begun(path, asked, subject), subject, parts, options=options)
 
 
@@ -87,8 +88,9 @@ def cost(
     block = options.block or block_size(recipe.schedule.groups)
     card = new_card(subject, recipe, seed=seed, block=block, keep=options.keep)
     card = wanting(card, parts, recipe.schedule.groups, probes)
-    order = Order(Path(), card, replace(subject, probes=probes), parts)
-    return priced(order, missing_work(card, []))[0]
+    order = Order(Path(), card, subject.with_data(subject.data, probes), parts)
+    expected = priced(order, missing_work(card, []))[0]
+    return replace(expected, bytes=expected.bytes + _table_bytes(card, order.subject))
 
 
 def extend(
@@ -127,6 +129,14 @@ def extend(
     wider = named or old if groups is not None else named
     asked = wanting(fresh, wider, groups or card.own_recipe.schedule.groups, texts)
     return finished(path, _begun(path, asked, subject), subject, {**old, **named}, options=options)
+
+
+def _table_bytes(card: RunCard, subject: Subject) -> int:
+    """Bytes of what a run folder holds beside its cells: its card, the probes' tables and the token strings."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_probes(Path(folder), card, subject)
+        write_run(Path(folder), card)
+        return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
 
 
 def block_size(groups: int) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from susceptometer.compute.forecast import UnitCost
+from susceptometer.compute.pieces import UnitCost
 from susceptometer.errors import ChainError, RecipeError
 from susceptometer.estimate.llc import llc
 from susceptometer.estimate.susceptibility import susceptibility

@@ -1,5 +1,6 @@
 """A subject: everything a domain hands over so that its posterior can be sampled and read."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -48,11 +49,25 @@ class Subject:
                 why="g = Lbar(w) - Lbar(w*) is read on the base probe",
                 do="add probes={'base': a fixed part of the data, ...}",
             )
-        _check_loss(self)
+        _check_loss(self, self.probes)
 
     def with_params(self, params: Params) -> "Subject":
         """The same subject around other weights; stages are dropped, since they belong to the old ones."""
         return replace(self, params=params, stages=None)
+
+    def with_data(self, data: Batch, probes: Mapping[str, Batch]) -> "Subject":
+        """The same subject with other data and probes; only probes that are new here are checked.
+
+        Args:
+            data: Rows ``[rows, ...]`` of the same kind.
+            probes: Named probes, among them ``base``.
+        """
+        other = copy.copy(self)
+        object.__setattr__(other, "data", data)
+        object.__setattr__(other, "probes", dict(probes))
+        fresh = {name: batch for name, batch in probes.items() if self.probes.get(name) is not batch}
+        _check_loss(other, fresh)
+        return other
 
     def on(self, device: torch.device | str) -> "Subject":
         """The same subject computing on another device; itself where it is there already.
@@ -86,8 +101,8 @@ def _check_precision(subject: Subject) -> None:
             )
 
 
-def _check_loss(subject: Subject) -> None:
-    for probe, whole in subject.probes.items():
+def _check_loss(subject: Subject, probes: Mapping[str, Batch]) -> None:
+    for probe, whole in probes.items():
         batch = take(whole, torch.arange(min(2, rows_of(whole))))
         first, second = subject.center_loss(batch), subject.center_loss(batch)
         where = f"loss of subject {subject.name} on probe {probe!r}"
