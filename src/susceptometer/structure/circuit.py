@@ -22,7 +22,8 @@ class Separation:
         pc: The pair that separates best, counted from 1.
         contrast: Correlation of its loadings with membership, over circuit and others; ``[pcs]`` for all pairs.
         error: Bootstrap standard errors, ``[pcs]``.
-        p: Share of all other choices of as many heads (of the same layers) that some pair separates as well.
+        p: Share of the choices of as many heads (of the same layers) that some pair separates as well.
+        p_each: The same for every pair on its own, ``[pcs]``.
         right_side: Share of the heads on their side of the midpoint between the two groups' means, for that pair.
     """
 
@@ -30,6 +31,7 @@ class Separation:
     contrast: Floats
     error: Floats
     p: float
+    p_each: Floats
     right_side: float
 
     @property
@@ -38,39 +40,40 @@ class Separation:
         return float(abs(self.contrast[self.pc - 1])), float(self.error[self.pc - 1])
 
 
-def separation(spectrum: Spectrum, circuit: Sequence[str], others: Sequence[str], *, first: int = 1) -> Separation:
-    r"""The pair whose loadings separate ``circuit`` from ``others`` (baker2025: PC2 for induction).
+def separation(spectrum: Spectrum, circuit: Sequence[str], others: Sequence[str]) -> Separation:
+    r"""The significant pair whose loadings separate ``circuit`` from ``others`` (baker2025: PC2 for induction).
 
         contrast_k = corr( v_k[head], [head in circuit] )   over circuit and others
 
     Null: every choice of as many heads of the same layers, drawn from all components; for each the best contrast
-    over the same pairs, so that the search over pairs is paid for.
+    over the same pairs, so that the search over pairs is paid for. Pairs that are not significant are not searched
+    (but at least three are).
 
     Args:
         spectrum: Loadings with their bootstrap repetitions.
         circuit: Component names, e.g. induction heads and their previous-token head.
         others: Component names of the heads they are told from.
-        first: The first pair considered (2 leaves the common mode out).
 
     Raises:
         DataError: The two overlap, one is empty, or a name is not in the spectrum.
     """
     _require_apart(spectrum, circuit, others)
-    names = spectrum.components
-    loading = spectrum.data["loading"].values[first - 1 :]
-    contrast = _contrasts(loading, _places(names, circuit), _places(names, others))
-    repeats = spectrum.data["repeat_loading"].values[:, first - 1 :]
-    again = np.stack([_contrasts(one, _places(names, circuit), _places(names, others)) for one in repeats])
-    groups = spectrum.groups
+    names, groups = spectrum.components, spectrum.groups
+    seen = max(3, int(spectrum.data["significant"].sum()))
+    loading = spectrum.data["loading"].values[:seen]
+    inside, outside = _places(names, circuit), _places(names, others)
+    contrast = _contrasts(loading, inside, outside)
+    repeats = spectrum.data["repeat_loading"].values[:, :seen]
+    again = np.stack([_contrasts(one, inside, outside) for one in repeats])
     best = int(np.abs(contrast).argmax())
-    null = _null(loading, names, circuit)
-    pad = np.full(first - 1, np.nan)
+    null = np.abs(np.stack([contrast, *_null(loading, names, circuit)]))
     return Separation(
-        pc=first + best,
-        contrast=np.concatenate([pad, contrast]),
-        error=np.concatenate([pad, np.sqrt(groups / (groups - 1)) * again.std(0, ddof=1)]),
-        p=float((1 + (null >= abs(contrast[best]) - 1e-12).sum()) / (1 + len(null))),
-        right_side=_right_side(loading[best], _places(names, circuit), _places(names, others)),
+        pc=1 + best,
+        contrast=contrast,
+        error=np.sqrt(groups / (groups - 1)) * again.std(0, ddof=1),
+        p=float((null.max(1) >= null[0].max() - 1e-12).mean()),
+        p_each=(null >= null[0] - 1e-12).mean(0),
+        right_side=_right_side(loading[best], inside, outside),
     )
 
 
@@ -86,8 +89,8 @@ def _contrasts(loading: Floats, circuit: list[int], others: list[int]) -> Floats
     return (a @ b) / np.sqrt((a**2).sum(1) * (b**2).sum())
 
 
-def _null(loading: Floats, names: Sequence[str], circuit: Sequence[str]) -> Floats:
-    """Best |contrast| of every other choice of heads, against the rest of the circuit's last layer."""
+def _null(loading: Floats, names: Sequence[str], circuit: Sequence[str]) -> list[Floats]:
+    """Contrasts of every other choice of heads against the rest of the circuit's last layer, ``[pcs]`` each."""
     layers = [name.rsplit(".", 1)[0] for name in names]
     wanted: dict[str, int] = {}
     for name in circuit:
@@ -101,8 +104,8 @@ def _null(loading: Floats, names: Sequence[str], circuit: Sequence[str]) -> Floa
         inside = [place for pick in picks for place in pick]
         if set(inside) != ours:
             rest = [i for i, layer in enumerate(layers) if layer == last and i not in inside]
-            found.append(np.abs(_contrasts(loading, inside, rest)).max())
-    return np.array(found)
+            found.append(_contrasts(loading, inside, rest))
+    return found
 
 
 def _right_side(loading: Floats, circuit: list[int], others: list[int]) -> float:

@@ -1,5 +1,6 @@
 """Maps of token vectors in the plane by UMAP, one checkpoint started from another's map, with their faithfulness."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -129,7 +130,9 @@ def _plane(vectors: Floats) -> Floats:
 
 def _umap():  # noqa: ANN202 - a module without types
     try:
-        import umap
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImportWarning)  # it says that tensorflow is absent
+            import umap
     except ImportError as error:
         raise DataError(
             "the library umap-learn is not installed", where="embed",
