@@ -54,12 +54,14 @@ class Estimate:
         if self.value.size > 40:
             sizes = dict(self.value.sizes)
             return f"{head}: {sizes}, median |value|/error {self._signal():.2f}"
+        if not self.value.dims:
+            return f"{head}\n  {format_pm(float(self.value), float(self.error))}"
         rows = self.data[["value", "error"]].to_dataframe().reset_index()
         labels = rows[list(self.value.dims)].astype(str).agg(" ".join, axis=1)
         lines = [
             f"  {label:<32} {format_pm(v, e)}"
             for label, v, e in zip(labels, rows["value"], rows["error"], strict=True)
-        ] if self.value.dims else [f"  {format_pm(float(self.value), float(self.error))}"]
+        ]
         return "\n".join([head, *lines])
 
     def _repr_html_(self) -> str:

@@ -2,8 +2,8 @@ r"""Exact partition functions of M1 and M2: the posterior prefers the program wi
 
     Z(n) = integral over the box of exp(-n f) or exp(-n f²),  f = alpha + beta r
 
-Both losses are linear in one radial error r (the sum of two errors of one square, density r on (0, 1/2)), which is integrated
-in closed form; the three remaining coordinates by Gauss-Legendre rules in their logarithms.
+Both losses are linear in one radial error r (the sum of two errors of one square, density r on (0, 1/2)), which is
+integrated in closed form; the three remaining coordinates by Gauss-Legendre rules in their logarithms.
 
     M1: alpha = a1² + a1 a2 + a2 (1 - c2),  beta = 1 - a1 - a2,  r = b1 + b2,  third = c2 (density 1/2 - c2)
     M2: alpha = a1 (1 - a2) + a2 b,         beta = 1 - a1 - a2,  r = c1 + c2,  third = b1 + b2 (density b)
