@@ -49,7 +49,8 @@ def language_subject(
 
     Args:
         model: Model object, local folder, or hub id ``name@revision``. It is never modified; bfloat16 or float16
-            weights are widened to a float32 master copy (said in ``meta["weights"]``).
+            weights are widened to a float32 master copy (said in ``meta["weights"]``). A model that a ``device_map``
+            split is gathered first: ``hf_model.skeleton(model, "cuda:0")``.
         tokens: Rows that define L_n, integers ``[rows, K]`` or an ``.npy`` path. Targets are positions 2..K.
         probes: Named fixed rows; ``base`` defines the baseline.
         tokenizer: Optional; checked against the vocabulary, and its token strings go to ``meta``.

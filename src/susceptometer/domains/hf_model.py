@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from susceptometer.domains.hf_placed import one_device, unhook
 from susceptometer.errors import DataError, SubjectError
 
 Source = PreTrainedModel | str | os.PathLike
@@ -26,7 +27,7 @@ def load_model(source: Source) -> PreTrainedModel:
     """
     if isinstance(source, nn.Module):
         return _checked(source, type(source).__name__)
-    name, _, revision = str(source).partition("@")
+    name, revision = name_and_revision(source)
     if (Path(name) / "config.json").is_file():
         return _checked(_read(name, None), name)
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name:
@@ -38,6 +39,14 @@ def load_model(source: Source) -> PreTrainedModel:
             do="pass a folder with config.json and weights, or a hub id name@revision",
         )
     return _checked(_read(name, revision or "main"), str(source))
+
+
+def name_and_revision(source: str | os.PathLike) -> tuple[str, str | None]:
+    """A folder as it is (it may hold an ``@``), or the parts of a hub id ``name@revision``."""
+    if Path(source).is_dir():
+        return str(source), None
+    name, _, revision = str(source).partition("@")
+    return name, revision or None
 
 
 def _read(name: str, revision: str | None) -> PreTrainedModel:
@@ -74,17 +83,26 @@ def _checked(model: nn.Module, name: str) -> PreTrainedModel:
     return model
 
 
-def skeleton(model: PreTrainedModel) -> PreTrainedModel:
+def skeleton(model: PreTrainedModel, device: torch.device | str | None = None) -> PreTrainedModel:
     """A copy of the model's modules that shares its float32 weights, for measuring and running.
 
     The copy is in evaluation mode (dropout off), uses eager attention (it supports ``vmap``, double backward and
     forward-mode derivatives; the fused kernels do not), and no weight requires gradient. The user's
     model is not touched, whatever is done to the copy. Half-precision weights are widened to a float32 master copy.
+
+    Args:
+        model: Any model, also one loaded with a ``device_map``.
+        device: Where the copy computes; None: where the weights are.
+
+    Raises:
+        SubjectError: Weights are offloaded, or split over devices and no device is given.
     """
+    place = one_device(model, device)
     with torch.no_grad():
-        memo: dict[int, object] = {id(p): _frozen(p) for p in model.parameters()}
-        memo |= {id(b): _wide(b) for b in model.buffers()}
+        memo: dict[int, object] = {id(p): _frozen(p.to(place)) for p in model.parameters()}
+        memo |= {id(b): _wide(b.to(place)) for b in model.buffers()}
     twin = copy.deepcopy(model, memo)
+    unhook(twin)
     twin.config._attn_implementation = "eager"  # noqa: SLF001 - the setter of the configuration
     return twin.eval()
 

@@ -1,6 +1,6 @@
 """Language models by name: the bundled pico, a local Hugging Face folder, or a hub id; with text to read them on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from torch import Tensor
 from susceptometer.domains.corpus import default_text, generated_probe
 from susceptometer.domains.pico import MAKINGS, available, load_weights, making_of, tokenizer_of
 from susceptometer.domains.probe_text import PROBES
+from susceptometer.domains.stream_text import HUB, hub_rows, stream_documents
 from susceptometer.domains.token_text import (
     Encoder,
     TextPlan,
@@ -28,6 +29,9 @@ from susceptometer.errors import DataError
 from susceptometer.posterior.products import checked
 from susceptometer.posterior.subject import Subject
 
+Documents = Mapping[str, Sequence[str]]
+"""Texts by domain."""
+
 PROBE_SEED = 0
 """Fixes the generated probes of every language subject."""
 
@@ -40,7 +44,8 @@ class LanguageSource:
         model: ``pico``, ``pico-mini``, a local Hugging Face folder, or a hub id ``name@revision``.
         step: Training step of a bundled model; negative counts from the last one stored.
         trained: Which of the bundled model's training seeds.
-        data: Text file or folder (see `user_text.text_documents`), or token rows ``.npy``; None: the default text.
+        data: Text file or folder (see `user_text.text_documents`), ``hub:NAME`` (`stream_text.hub_rows`), or token rows
+            ``.npy``; None: the default text.
         plan: How much of it.
         precision: Of matrix products in chains and observables (`posterior.products`): ``float32``, ``mixed`` or
             ``bfloat16``.
@@ -69,7 +74,7 @@ def load(
     name: str | Path,
     *,
     step: int = -1,
-    data: str | Path | None = None,
+    data: str | Path | Iterable | None = None,
     plan: TextPlan | None = None,
     precision: str = "float32",
 ) -> Subject:
@@ -81,7 +86,8 @@ def load(
     Args:
         name: ``pico``, ``pico-mini``, a local Hugging Face folder, or a hub id ``name@revision``.
         step: Training step of a bundled model; -1 is the last.
-        data: Text file or folder, or token rows ``.npy``; None: text found on any Python installation.
+        data: Text file or folder, token rows ``.npy``, ``hub:NAME`` (a data set of the hub, streamed), or any iterator
+            of texts or rows, read only as far as needed (`stream_text`); None: text found on any Python installation.
         plan: How much text; None: `TextPlan()`.
         precision: Of matrix products: ``float32``; ``mixed`` (losses in float32, gradients in bfloat16); ``bfloat16``
             (fastest; losses of a token err by about 0.01 nats). Runs of different precision never share cells.
@@ -91,15 +97,23 @@ def load(
         SubjectError: No causal language model; a loss that is not finite or not deterministic.
         RecipeError: Unknown precision.
     """
-    text = None if data is None else str(data)
+    named = data is None or isinstance(data, str | Path)
+    text = str(data) if named and data is not None else None
     source = LanguageSource(str(name), step=step, data=text, plan=plan or TextPlan(), precision=checked(precision))
-    return load_source(source)
+    if named:
+        return load_source(source)
+    return _loaded(source, stream_documents(data, source.plan))
 
 
 def load_source(source: LanguageSource) -> Subject:
-    """The subject that a source names; see `load`."""
-    subject = _bundled(source) if source.model in MAKINGS else _hugging_face(source)
-    return replace(subject, meta={**subject.meta, "source": source.as_dict()})
+    """The subject that a source names, with what makes it again in ``meta``; see `load`."""
+    subject = _loaded(source, None)
+    again = {"source": source.as_dict(), "rebuild": partial(load_source, source)}
+    return replace(subject, meta={**subject.meta, **again})
+
+
+def _loaded(source: LanguageSource, documents: Documents | None) -> Subject:
+    return _bundled(source, documents) if source.model in MAKINGS else _hugging_face(source, documents)
 
 
 def text_probes(source: LanguageSource, data: str | Path) -> dict[str, dict[str, Tensor]]:
@@ -116,7 +130,7 @@ def text_probes(source: LanguageSource, data: str | Path) -> dict[str, dict[str,
     return {name: {"tokens": spread(each, source.plan.base_rows)} for name, each in rows.items()}
 
 
-def _bundled(source: LanguageSource) -> Subject:
+def _bundled(source: LanguageSource, documents: Documents | None) -> Subject:
     config, plan = making_of(source.model).config, source.plan
     if plan.length > config.context + 1:
         raise DataError(
@@ -126,7 +140,7 @@ def _bundled(source: LanguageSource) -> Subject:
         )
     params = load_weights(source.model, seed=source.trained, step=source.step)
     encoder = encoder_of(source.model)
-    data, probes = _text(source, encoder, config.vocabulary)
+    data, probes = _text(source, documents, encoder, config.vocabulary)
     for tokens in (data, *probes.values()):
         check_tokens(tokens, config)
     sizes = shapes(config)
@@ -144,7 +158,7 @@ def _bundled(source: LanguageSource) -> Subject:
     )
 
 
-def _hugging_face(source: LanguageSource) -> Subject:
+def _hugging_face(source: LanguageSource, documents: Documents | None) -> Subject:
     from susceptometer.domains.hf import language_subject
     from susceptometer.domains.hf_model import load_model
 
@@ -154,17 +168,27 @@ def _hugging_face(source: LanguageSource) -> Subject:
         data, probes = _token_file(source, vocabulary)
         return language_subject(model, data, probes, name=source.model, precision=source.precision)
     tokenizer = _tokenizer(source.model)
-    data, probes = _text(source, _hub_encoder(tokenizer), vocabulary)
+    data, probes = _text(source, documents, _hub_encoder(tokenizer), vocabulary)
     return language_subject(
         model, data, probes, tokenizer=tokenizer, name=source.model, precision=source.precision
     )
 
 
-def _text(source: LanguageSource, encoder: Encoder, vocabulary: int) -> tuple[Tensor, dict[str, Tensor]]:
+def _text(
+    source: LanguageSource, documents: Documents | None, encoder: Encoder, vocabulary: int
+) -> tuple[Tensor, dict[str, Tensor]]:
     if source.data is not None and source.data.endswith(".npy"):
         return _token_file(source, vocabulary)
-    documents = default_text() if source.data is None else text_documents(source.data)
+    if documents is None:
+        documents = default_text() if source.data is None else _documents(source.data, source.plan)
     return text_rows(documents, encoder, source.plan)
+
+
+def _documents(data: str | Path, plan: TextPlan) -> Documents:
+    """Documents by domain of a file, a folder or a data set of the hub."""
+    if str(data).startswith(HUB):
+        return stream_documents(hub_rows(str(data)), plan, where=str(data))
+    return text_documents(data)
 
 
 def text_rows(
@@ -212,9 +236,11 @@ def _hub_encoder(tokenizer: Any) -> Encoder:
 def _tokenizer(model: str) -> Any:
     from transformers import AutoTokenizer
 
-    name, _, revision = model.partition("@")
+    from susceptometer.domains.hf_model import name_and_revision
+
+    name, revision = name_and_revision(model)
     try:
-        return AutoTokenizer.from_pretrained(name, revision=revision or None)
+        return AutoTokenizer.from_pretrained(name, revision=revision)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
             "the model's tokenizer cannot be read", where=name, value=str(error).split("\n", 1)[0],

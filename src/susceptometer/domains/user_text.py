@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from susceptometer.domains.corpus import zstandard_library
@@ -56,7 +56,7 @@ def _documents(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, str]
     if not _is_table(file):
         return iter([(stem, _plain(file))])
     rows = _parquet(file) if file.suffix == ".parquet" else _json_lines(file)
-    return (_labelled(row, stem, columns) for row in rows)
+    return (labelled(row, stem, columns) for row in rows)
 
 
 def _plain(file: Path) -> str:
@@ -71,7 +71,7 @@ def _json_lines(file: Path) -> Iterator[dict]:
     try:
         for number, line in enumerate(_lines(file), start=1):  # noqa: B007
             if line.strip():
-                yield _with_text(json.loads(line))
+                yield with_text(json.loads(line))
     except (ValueError, KeyError, TypeError, OSError) as error:
         do = f"every line must be a JSON object with a text in {', '.join(TEXT_COLUMNS)}"
         raise _unreadable(file, f"line {number}: {error}", do) from error
@@ -90,7 +90,7 @@ def _lines(file: Path) -> Iterator[str]:
         raise ValueError(str(error)) from error
 
 
-def _with_text(row: dict) -> dict:
+def with_text(row: Mapping) -> dict:
     """The row with its text under ``text``."""
     text = next((row[key] for key in TEXT_COLUMNS if key in row), None)
     if not isinstance(text, str):
@@ -98,7 +98,8 @@ def _with_text(row: dict) -> dict:
     return {**row, "text": text}
 
 
-def _labelled(row: dict, stem: str, columns: tuple[str, ...]) -> tuple[str, str]:
+def labelled(row: Mapping, stem: str, columns: tuple[str, ...]) -> tuple[str, str]:
+    """Domain and text of a row that has its text under ``text``; ``stem`` where it names no domain."""
     return str(next((row[key] for key in columns if row.get(key)), stem)), row["text"]
 
 
@@ -114,7 +115,7 @@ def _parquet(file: Path) -> Iterator[dict]:
     if not set(kept) & set(TEXT_COLUMNS):
         do = f"name the text column one of {', '.join(TEXT_COLUMNS)}"
         raise _unreadable(file, f"columns {table.column_names}", do)
-    yield from map(_with_text, table.select(kept).to_pylist())
+    yield from map(with_text, table.select(kept).to_pylist())
 
 
 def _unreadable(file: Path, error: object, do: str) -> DataError:
