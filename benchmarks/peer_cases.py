@@ -70,6 +70,11 @@ def cost(bench) -> dict:
                            batch_rows=batch_rows)
         reports = bench.both(job, label=label.replace(" ", "-"))
         rows[label] = {side: costs(kept, component) for side, kept in reports.items()}
+        if batch_rows == 8:
+            for precision in ("mixed", "bfloat16"):
+                kept = [bench.run("ours", job | {"precision": precision}, label=f"{component}-{precision}")
+                        for _ in range(bench.repeats)]
+                rows[label][f"ours, {precision}"] = costs(kept, component)
     job = language_job(model, "huggingface", tokens, loss="cross_entropy")
     fused = [bench.run("devinterp", job, label="user-loss") for _ in range(bench.repeats)]
     rows["l0h0 8x64"]["devinterp, user's own fused loss"] = costs(fused, "l0h0")
@@ -115,4 +120,29 @@ def stories(bench) -> dict | None:
     return peer_precision.compare(bench, job, label="stories", heads=2)
 
 
-CASES = {"toy": toy, "cost": cost, "pico": pico, "stories": stories, "pythia": pythia}
+def order(bench) -> dict | None:
+    """Does the order of the data explain different LLCs? stories260K, all rows at every step and 8 rows."""
+    if bench.stories is None:
+        print("  skipped: no --stories folder")
+        return None
+    tokens = peer_models.save_tokens(
+        bench.folder / "order-tokens.npy", peer_models.own_text(bench.stories, 32, seed=0))
+    job = language_job(bench.stories, "huggingface", tokens, components=["l0h0", "l3h2"], chains=12,
+                       draws=16, thin=2, burn_in=16)
+    runs = {
+        "devinterp, all rows": ("devinterp", {"batch_rows": 32}),
+        "ours, all rows": ("ours", {"full_batch": True, "coupling": "antithetic"}),
+        "devinterp, 8 rows, shuffled cycles": ("devinterp", {}),
+        "ours, 8 rows, with replacement": ("ours", {"coupling": "antithetic"}),
+    }
+    rows: dict[str, dict] = {}
+    for number, (name, (side, changes)) in enumerate(runs.items()):
+        report = bench.run(side, job | changes, label=f"order-{number}")
+        rows[name] = {
+            head: peer_precision.mean_and_error(one["llc"]["draws_per_chain"])
+            for head, one in report["components"].items()
+        }
+    return {"rows": rows}
+
+
+CASES = {"toy": toy, "cost": cost, "pico": pico, "stories": stories, "order": order, "pythia": pythia}

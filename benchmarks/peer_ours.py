@@ -40,7 +40,7 @@ def recipe_of(job: dict, component: str) -> Recipe:
         sampler=SGLD(step_size=job["step_size"]), n_beta=job["n_beta"], gamma=job["gamma"],
         schedule=Schedule(groups=job["chains"], burn_in=job["burn_in"], draws=job["draws"],
                           thin=job["thin"]),
-        coupling=coupling, batch_rows=job.get("batch_rows"),
+        coupling=coupling, batch_rows=None if job.get("full_batch") else job.get("batch_rows"),
     )
 
 

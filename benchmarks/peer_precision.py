@@ -66,6 +66,12 @@ def tilt_of(name: str, job: dict) -> float:
     return H * job["n_beta"] if name == "coupled" else 0.0
 
 
+def mean_and_error(values: list[float]) -> tuple[float, float]:
+    """Mean of independent groups and its standard error."""
+    each = np.asarray(values)
+    return float(each.mean()), float(each.std(ddof=1) / len(each) ** 0.5)
+
+
 def llcs(found: dict, component: str, job: dict) -> dict:
     """LLC of a component by every estimator with its error, and z of the independent chains."""
     out = {

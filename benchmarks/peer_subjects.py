@@ -64,20 +64,21 @@ def toy(weights: int) -> Subject:
     )
 
 
-def attention_only(folder: Path, tokens: Tensor, probe: Tensor) -> Subject:
+def attention_only(folder: Path, tokens: Tensor, probe: Tensor, precision: str) -> Subject:
     """The attention-only net of ``peer_models.attention_only``."""
     config = TransformerConfig(**json.loads((folder / "config.json").read_text()))
     params = load_file(folder / "model.safetensors")
     return Subject(
         name="attention-only", params=params, loss=partial(loss, config=config),
         data={"tokens": tokens}, probes={"base": {"tokens": probe}},
-        components=transformer_components(params), stages=TransformerStages(params, config),
+        components=transformer_components(params), stages=TransformerStages(params, config, precision),
     )
 
 
 def language(job: dict) -> Subject:
     """The subject of a language job."""
     tokens, probe = (torch.from_numpy(np.load(job[key])) for key in ("tokens", "probe"))
+    precision = job.get("precision", "float32")
     if job["architecture"] == "attention_only":
-        return attention_only(Path(job["model"]), tokens, probe)
-    return language_subject(job["model"], tokens, {"base": probe})
+        return attention_only(Path(job["model"]), tokens, probe, precision)
+    return language_subject(job["model"], tokens, {"base": probe}, precision=precision)

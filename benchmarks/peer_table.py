@@ -10,6 +10,7 @@ def table(results: dict) -> str:
         rows += toy_rows(results["toy"])
     if "cost" in results:
         rows += cost_rows(results["cost"])
+    rows += order_rows(results.get("order", {"rows": {}})["rows"])
     for name in ("pico", "stories", "pythia"):
         if name in results:
             rows += precision_rows(name, results[name])
@@ -37,10 +38,23 @@ def cost_rows(found: dict) -> list[Row]:
         for key, what in (("cpu_s_per_step", "step"), ("cpu_s_per_observable_pass", "observables")):
             rows.append((f"14M {label}, {what}", f"{theirs[key]:.3f} s", f"{ours[key]:.3f} s",
                          f"{theirs[key] / ours[key]:.1f}x"))
+            reduced = (f"ours, {precision}" for precision in ("mixed", "bfloat16"))
+            rows += [(f"14M {label}, {what}", f"{theirs[key]:.3f} s", f"{sides[name][key]:.3f} s ({name[6:]})",
+                      f"{theirs[key] / sides[name][key]:.1f}x") for name in reduced if name in sides]
         memory = theirs["peak_rss_mb"] / ours["peak_rss_mb"]
         rows.append((f"14M {label}, peak memory", f"{theirs['peak_rss_mb'] / 1e3:.2f} GB",
                      f"{ours['peak_rss_mb'] / 1e3:.2f} GB", f"{memory:.1f}x"))
     return rows
+
+
+def order_rows(found: dict) -> list[Row]:
+    """LLCs of stories260K by tool and order of the data."""
+    return [
+        (f"stories {head}, LLC, {name}", *((text, "") if name.startswith("devinterp") else ("", text)), "")
+        for name, heads in found.items()
+        for head, (value, error) in heads.items()
+        for text in [f"{value:.3f} ± {error:.3f}"]
+    ]
 
 
 def precision_rows(name: str, found: dict) -> list[Row]:
