@@ -131,7 +131,7 @@ def cards_of(
     Raises:
         DataError: Neither ``strings`` nor a coordinate ``text`` is there.
     """
-    text = TokenText(_value(chi), strings)
+    text = TokenText(chi_values(chi), strings)
     profiles = Profiles(chi)
     return [
         _card(number, place, row, text, (profiles, contexts))
@@ -177,7 +177,7 @@ class Profiles:
     """Mean standardised psi of sets of tokens, with errors; see `cards_of`."""
 
     def __init__(self, chi: Response | Estimate) -> None:
-        value = _value(chi).transpose("token", "component")
+        value = chi_values(chi).transpose("token", "component")
         self.components = value["component"].values.tolist()
         self.center, self.spread = value.values.mean(0), value.values.std(0)
         self.replicates = chi.matrix() if isinstance(chi, Response) else None
@@ -241,7 +241,8 @@ def _card(
     )  # fmt: skip
 
 
-def _value(chi: Response | Estimate) -> xr.DataArray:
+def chi_values(chi: Response | Estimate) -> xr.DataArray:
+    """chi with its coordinates, dims component and token."""
     return chi.estimate().value if isinstance(chi, Response) else chi.value
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from susceptometer.errors import DataError
 from susceptometer.estimate.estimate import Estimate
-from susceptometer.structure.cards import Card, cards_of
+from susceptometer.structure.cards import Card, cards_of, chi_values
 from susceptometer.structure.graph import Graph, Points, nearest, neighbour_graph
 from susceptometer.structure.graph import Kind as GraphKind
 from susceptometer.structure.merge import BODY, Partition, merged
@@ -110,7 +110,7 @@ class Clusters:
     @property
     def tokens(self) -> xr.Dataset:
         """Coordinates of the tokens (``probe``, ``row``, ``position``, ``token_id`` where known)."""
-        return xr.Dataset(coords=_value(self.response).coords).drop_vars(
+        return xr.Dataset(coords=chi_values(self.response).coords).drop_vars(
             "component", errors="ignore"
         )
 
@@ -228,13 +228,9 @@ def cluster_points(points: Points, settings: ClusterSettings, *, seed: int) -> C
     return Clustering(partition, phi_max, found.tried, graph)
 
 
-def _value(chi: Response | Estimate) -> xr.DataArray:
-    return chi.estimate().value if isinstance(chi, Response) else chi.value
-
-
 def _matrix(chi: Response | Estimate) -> NDArray[np.float64]:
     """chi as ``[tokens, components]``."""
-    return _value(chi).transpose("token", "component").to_numpy().astype(np.float64)
+    return chi_values(chi).transpose("token", "component").to_numpy().astype(np.float64)
 
 
 def _halves(chi: Response | Estimate) -> list[NDArray[np.float64]]:
