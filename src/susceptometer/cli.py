@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from susceptometer.errors import DataError, RecipeError, RunError, SusceptometerError
+from susceptometer.errors import DataError, RunError, SusceptometerError
 from susceptometer.view.arguments import MODEL, parser
 
 Given = argparse.Namespace
@@ -57,6 +57,7 @@ def calibrate(given: Given) -> dict:
 
 def read(given: Given) -> dict:
     """Chains for the parts of a model, into a folder; goes on where it stopped; --extend adds to a run."""
+    from susceptometer.compute.asked import asked_recipe
     from susceptometer.compute.read import cost, extend
     from susceptometer.compute.read import read as read_into
 
@@ -69,7 +70,7 @@ def read(given: Given) -> dict:
         return _read_summary(given, reading, given.extend)
     if not given.model:
         raise DataError("no model is named", where="read", value=None, do=f"give MODEL: {MODEL}")
-    subject, recipe = _subject(given), _recipe(given)
+    subject, recipe = _subject(given), asked_recipe(given)
     chosen = given.components or ["blocks.*.attn.head.*"]
     if given.dry_run:
         expected = cost(subject, chosen, recipe=recipe, seed=given.seed, options=options)
@@ -133,6 +134,33 @@ def doctor(given: Given) -> dict:
         for note in row.notes:
             _sayer(given)(f"{row.component}: {note}")
     return {"healthy": found.healthy, "components": [asdict(row) for row in found.rows]}
+
+
+def spectrum(given: Given) -> dict:
+    """Principal pairs of a run: heads on one side, tokens on the other, which are significant."""
+    from susceptometer.structure.words import spectrum_answer
+
+    return _answer(given, spectrum_answer)
+
+
+def embed(given: Given) -> dict:
+    """A map of a run's tokens in the plane, with how faithful it is."""
+    from susceptometer.structure.words import embed_answer
+
+    return _answer(given, embed_answer)
+
+
+def _answer(given: Given, answer: Callable[..., tuple[str, dict, Any]]) -> dict:
+    """Words, values and a table of tokens about a run."""
+    from susceptometer.compute.opened import reading_at
+    from susceptometer.compute.store import open_run
+
+    strings = _subject_of(given.run).meta["token_strings"] if open_run(Path(given.run)).source else None
+    told, out, table = answer(reading_at(given.run), given, strings)
+    _sayer(given)(told)
+    if given.out:
+        _write_table(table, Path(given.out))
+    return {**out, "out": given.out}
 
 
 def plan(given: Given) -> dict:
@@ -208,29 +236,8 @@ def _new_text(run: str, data: str | None) -> Any:
     return text_probes(_source(run), data) if data else None
 
 
-def _recipe(given: Given) -> Any:
-    """The recipe of a file, or of the options."""
-    from susceptometer.sampling.coupling import Coupling
-    from susceptometer.sampling.recipe import SAMPLERS, Recipe, Schedule, recipe_from_dict
-
-    if given.recipe:
-        try:
-            stored = recipe_from_dict(json.loads(Path(given.recipe).read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RecipeError(
-                "a recipe cannot be read", where=given.recipe, value=str(error),
-                do="write it with `susceptometer calibrate MODEL COMPONENT --out FILE`",
-            ) from error
-        return stored.with_schedule(groups=given.groups) if given.groups else stored
-    schedule = Schedule(groups=given.groups or 8, burn_in=given.burn_in, draws=given.draws, thin=given.thin)
-    sampler = SAMPLERS[given.sampler](step_size=given.step_size)
-    return Recipe(
-        sampler=sampler, schedule=schedule, n_beta=given.n_beta, gamma=given.gamma,
-        coupling=Coupling(h=given.h), batch_rows=given.batch_rows or None,
-    )  # fmt: skip
-
-
 def _options(given: Given) -> Any:
+    from susceptometer.compute.asked import asked_engine
     from susceptometer.compute.options import ReadOptions
     from susceptometer.compute.schedule import Goal
     from susceptometer.sampling.run import Keep
@@ -242,16 +249,7 @@ def _options(given: Given) -> Any:
     aimed = given.target_se is not None or given.budget is not None
     goal = Goal(target_se=given.target_se, budget=given.budget, of=given.of) if aimed else None
     keep = Keep(weights=given.keep_weights)
-    return replace(options, goal=goal, full=given.full, keep=keep, engine=_engine(given))
-
-
-def _engine(given: Given) -> Any:
-    from susceptometer.compute.cells import run_here
-    from susceptometer.compute.ray_engine import RayEngine
-
-    if given.engine == "ray" or given.ray_address:
-        return RayEngine(address=given.ray_address, workers=given.workers, announce=_sayer(given))
-    return run_here
+    return replace(options, goal=goal, full=given.full, keep=keep, engine=asked_engine(given, _sayer(given)))
 
 
 def _read_summary(given: Given, reading: Any, run: str) -> dict:
@@ -269,7 +267,7 @@ def _write_table(table: Any, path: Path) -> None:
 
 COMMANDS: dict[str, Callable[[Given], dict]] = {
     command.__name__: command
-    for command in (quickstart, components, calibrate, read, llc, chi, plan, report, doctor, reproduce)
+    for command in (quickstart, components, calibrate, read, llc, chi, spectrum, embed, plan, report, doctor, reproduce)
 }
 
 

@@ -17,6 +17,9 @@ Floats = NDArray[np.floating]
 BINS = 20
 """Quantile bins of the first pair."""
 
+SHUFFLES = 19
+"""Permutations of the run lengths behind a null."""
+
 
 @dataclass(frozen=True)
 class Width:
@@ -131,7 +134,7 @@ class Fin:
 
 def spacing_fin(
     vectors: Floats, runs: NDArray[np.integer], rows: NDArray[np.integer], *, seed: int,
-    pairs: Floats, baseline: Floats, permutations: int = 19,
+    pairs: Floats, baseline: Floats,
 ) -> Fin:
     r"""R^2 of log(1 + run) from susceptibility vectors of spacing tokens, by held-out rows (wang2025: spacing fin).
 
@@ -142,7 +145,6 @@ def spacing_fin(
         seed: Names permutations and folds.
         pairs: Scores on the principal pairs ``[tokens, pcs]``.
         baseline: Features known without chi ``[tokens, features]``.
-        permutations: Shufflings of the run lengths.
 
     Raises:
         DataError: Fewer than 40 tokens, one row, or all runs equal.
@@ -158,7 +160,7 @@ def spacing_fin(
     folds = fold_of_rows(rows, rng)
     r2 = held_out_r2(vectors, target, folds)
     left = [held_out_r2(vectors[folds != f], target[folds != f], folds[folds != f]) for f in np.unique(folds)]
-    null = [held_out_r2(vectors, rng.permutation(target), folds) for _ in range(permutations)]
+    null = [held_out_r2(vectors, rng.permutation(target), folds) for _ in range(SHUFFLES)]
     base = held_out_r2(baseline, target, folds)
     both = held_out_r2(np.concatenate([baseline, vectors], 1), target, folds)
     spread = np.sqrt((len(left) - 1) / len(left) * ((left - np.mean(left)) ** 2).sum())

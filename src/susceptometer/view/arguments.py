@@ -21,9 +21,9 @@ def parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
         parts[name].add_argument("model", help=MODEL, nargs="?" if name == "read" else None)
         parts[name].add_argument("--step", type=int, default=-1, help="training step of a bundled model")
         parts[name].add_argument("--data", help="text file or folder, or token rows .npy")
-    for name in ("llc", "chi", "report", "doctor", "plan"):
+    for name in ("llc", "chi", "spectrum", "embed", "report", "doctor", "plan"):
         parts[name].add_argument("run", help="a run folder")
-    for name in ("llc", "chi"):
+    for name in ("llc", "chi", "spectrum", "embed"):
         parts[name].add_argument("--drop-failed", action="store_true", help="look at the healthy groups only")
     parts["quickstart"].add_argument("--into", default="runs/quickstart", help="folder of run and page")
     parts["components"].add_argument("pattern", nargs="?", help="names, short names or globs")
@@ -35,10 +35,26 @@ def parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
     parts["doctor"].add_argument("--partial", action="store_true", help="accept an interrupted run")
     _add_reproduction(parts["reproduce"])
     _add_plan(parts["plan"])
+    _add_structure(parts["spectrum"], parts["embed"])
     _add_settings(parts["calibrate"], groups=8)
     _add_settings(parts["read"], groups=None)
     _add_read_options(parts["read"])
     return whole
+
+
+def _add_structure(spectrum: argparse.ArgumentParser, embed: argparse.ArgumentParser) -> None:
+    for part in (spectrum, embed):
+        part.add_argument("--form", default="within-run", choices=["within-run", "two-run"], help="estimator of chi")
+        part.add_argument("--components", nargs="+", help="names or globs; default: all of the run")
+        part.add_argument("--seed", type=int, default=0, help="names all random streams")
+        part.add_argument("--out", help="table of tokens: .csv or .parquet")
+    kinds = ["columns", "columns and rows"]
+    spectrum.add_argument("--standardise", default="columns", choices=kinds, help="before the decomposition")
+    spectrum.add_argument("--pcs", type=int, default=8, help="pairs shown, at most")
+    embed.add_argument("--standardise", default="columns", choices=[*kinds, "whitened"], help="before the map")
+    embed.add_argument("--neighbours", type=int, default=45, help="nearest neighbours that count as near")
+    embed.add_argument("--min-dist", type=float, default=0.1, help="how close points may lie")
+    embed.add_argument("--metric", default="euclidean", choices=["euclidean", "cosine"], help="distance of vectors")
 
 
 def _add_reproduction(part: argparse.ArgumentParser) -> None:
