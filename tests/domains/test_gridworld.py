@@ -144,7 +144,7 @@ def test_episodes_give_the_regret_of_nearby_policies(seed):
     near = {name: value + 0.05 * torch.randn(value.shape, generator=generator) for name, value in center.items()}
     exact = float(net.regret(near, law) - net.regret(center, law))
     episodes = rollouts(net.world, net.policy(center), law, count=60_000, horizon=90, generator=generator)
-    subject = episode_subject(net, center, episodes)
+    subject = episode_subject(net, center, episodes, episodes)
     assert float(subject.center_loss(subject.data).abs().max()) < 1e-5
     each = subject.loss(near, subject.data)
     assert abs(float(each.mean()) - exact) < 5 * float(each.std()) / 60_000**0.5 + 1e-4

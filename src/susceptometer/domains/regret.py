@@ -129,21 +129,30 @@ def rollouts(
     return Episodes(cheese, torch.stack(seen, 1), torch.stack(done, 1), torch.stack(steps, 1), returns)
 
 
-def episode_subject(net: PolicyNet, center: Params, episodes: Episodes) -> Subject:
+def episode_subject(net: PolicyNet, center: Params, seen: Episodes, judged: Episodes) -> Subject:
     r"""A policy with its regret from stored episodes of w* itself: the loss of an episode is (1 - rho_w) R.
 
     rho_w = prod_t pi_w(a_t|s_t)/pi_w*(a_t|s_t) is 1 at w*, so the loss is zero there and its mean is G(w) - G(w*),
-    unbiased over episodes; good near w* only, since the ratio's variance grows with the distance.
+    unbiased over episodes. Only for strong localisation: the ratio's variance grows with the distance, and a chain
+    lowers the loss of the very episodes it walks on, so that the rise is read on others.
+
+    Args:
+        net: The policy network.
+        center: w*.
+        seen: Episodes of w* that drive the chain.
+        judged: Independent episodes of w* on which the rise is read.
     """
     with torch.no_grad():
-        behaviour = episodes.log_likelihood(net.logits(center).log_softmax(-1))
+        log_policy = net.logits(center).log_softmax(-1)
+    batches = [{**vars(part), "behaviour": part.log_likelihood(log_policy)} for part in (seen, judged)]
 
     def loss(params: Params, batch: Batch) -> Tensor:
-        now = episodes.log_likelihood(net.logits(params).log_softmax(-1))
-        return ((1 - (now - behaviour.to(now)).exp()) * episodes.returns)[batch["episode"]]
+        part = Episodes(**{name: batch[name] for name in vars(seen)})
+        now = part.log_likelihood(net.logits(params).log_softmax(-1))
+        return (1 - (now - batch["behaviour"].to(now)).exp()) * part.returns.to(now)
 
-    data = {"episode": torch.arange(len(episodes.cheese))}
-    return Subject("policy, episodes", center, loss, data, {"base": data}, {"full": whole_component("full", center)})
+    whole = {"full": whole_component("full", center)}
+    return Subject("policy, episodes", center, loss, batches[0], {"base": batches[1]}, whole)
 
 
 def train_exact(
