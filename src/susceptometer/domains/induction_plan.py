@@ -36,12 +36,12 @@ def subject_on(ids: NDArray[np.int64]) -> Subject:
     )  # fmt: skip
 
 
-def recipe(groups: int, draws: int) -> Recipe:
+def recipe(groups: int, draws: int, batch_rows: int) -> Recipe:
     """Coupled chains with nearly fresh draws."""
     return Recipe(
         sampler=SAMPLERS["LeimkuhlerMatthews"](step_size=STEP_SIZE),
         schedule=Schedule(groups=groups, burn_in=10, draws=draws, thin=4),
-        n_beta=N_BETA, gamma=GAMMA, coupling=coupled(0.1), batch_rows=8,
+        n_beta=N_BETA, gamma=GAMMA, coupling=coupled(0.1), batch_rows=batch_rows,
     )  # fmt: skip
 
 

@@ -73,6 +73,7 @@ class Size:
     rows: int
     groups: int
     draws: int
+    batch_rows: int
     fork: int
     steps: int
     every: int
@@ -102,7 +103,7 @@ class Experiment:
             ids = self.text.probe(self.size.rows, seed=self.setting.seed)
             subject = subject_on(ids)
             heads = {name: c for name, c in subject.components.items() if ".attn.head." in name}
-            chains = recipe(self.size.groups, self.size.draws)
+            chains = recipe(self.size.groups, self.size.draws, self.size.batch_rows)
             found = response(read_here(subject, heads, chains, seed=self.setting.seed))
             prefix, previous, _ = repeat_scores(subject.params, making_of("pico-mini").config)
             roles = head_roles(prefix, previous)
@@ -198,7 +199,7 @@ class Experiment:
 
         def make() -> Arrays:
             subject = subject_on(self.measured["ids"])
-            chains = recipe(self.size.groups, self.size.draws)
+            chains = recipe(self.size.groups, self.size.draws, self.size.batch_rows)
             found: LocalCheck = local_check(
                 self.plan, subject, chains, seed=self.setting.seed + 1, strength=deviation
             )  # fmt: skip
@@ -214,7 +215,7 @@ class Experiment:
         def make() -> Arrays:
             last = self.setting.folder / "arms" / name.key / f"step{self.size.steps:08d}.safetensors"
             rows = subject_on(self.text.validation[:16].numpy())
-            chains = replace(recipe(4, self.size.llc_draws), coupling=antithetic())
+            chains = replace(recipe(4, self.size.llc_draws, self.size.batch_rows), coupling=antithetic())
             found = []
             for params in unstack(read_tensors(last)[0]):
                 stages = TransformerStages(params, making_of("pico-mini").config)

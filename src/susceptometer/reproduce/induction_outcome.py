@@ -114,7 +114,7 @@ class Outcome:
             "flag": "the surface rule `induction` alone, same deviation",
         }[kind]
         gap = ours - theirs
-        clear = gap.mean() > 2 * gap.std(ddof=1) / np.sqrt(len(gap))
+        clear = gap.mean() > 2 * standard_error(gap)
         return Claim(
             f"The plan moves the circuit more than {text}",
             "controls of our protocol; none published",
@@ -127,14 +127,14 @@ class Outcome:
         arms = self.present((*DOSES, BASELINE, *CONTROLS))
         last = {arm: self.curve(arm, "prefix_matching")[-1] for arm in arms}
         strongest, weakest = ArmName("plan", STRONG), ArmName("plan", -STRONG)
-        base = last[BASELINE].mean()
-        up = strongest in last and last[strongest].mean() > base
-        down = weakest in last and last[weakest].mean() < base / 2
+        gain = last[strongest] - last[BASELINE]
+        up = bool(gain.mean() > 2 * standard_error(gain) + 0.01)
+        down = weakest in last and bool(last[weakest].mean() < last[BASELINE].mean() / 2)
         return Claim(
             f"At step {self.steps[-1]:,} the circuit is stronger, or absent",
             "up: stronger; down: does not form (second-hand)",
             "; ".join(f"{a.key}: {pm(v)}" for a, v in last.items() if a.kind in {"plan", "baseline"}),
-            verdict(bool(up and down), bool(up or down), self.size),
+            verdict(up and down, up or down, self.size),
             "; ".join(f"{a.key}: {pm(v)}" for a, v in last.items() if a.kind not in {"plan", "baseline"}),
         )
 
@@ -176,10 +176,15 @@ class Outcome:
         )
 
 
+def standard_error(values: Array) -> float:
+    """Of the mean over seeds."""
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
 def pm(values: Array) -> str:
     """Mean and standard error over seeds."""
     values = np.asarray(values, dtype=float)
-    return format_pm(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))
+    return format_pm(float(values.mean()), standard_error(values))
 
 
 def verdict(full: bool, part: bool, size: Size) -> Verdict:
