@@ -69,7 +69,7 @@ def _activity(params: dict[str, Tensor], tokens: Tensor, config: TransformerConf
 
 
 def follows_a_copy(tokens: Tensor) -> Tensor:
-    """Whether key j follows an earlier copy of query t's token: ``[rows, K] -> bool [rows, K query, K key]``, j <= t."""
+    """Whether key j <= t follows an earlier copy of query t's token: ``[rows, K] -> [rows, K query, K key]`` bool."""
     before = torch.nn.functional.pad(tokens[:, :-1], (1, 0), value=-1)
     same = tokens[:, :, None] == before[:, None, :]
     return same & torch.ones(same.shape[-2:], dtype=torch.bool).tril()

@@ -35,7 +35,9 @@ def at_checkpoint(subject: Subject, *, trained: int = 0, step: int = -1) -> Subj
     at = steps[step] if step < 0 else step
     meta = {**subject.meta, "source": replace(source, trained=trained, step=at).as_dict()}
     stages = TransformerStages(params, making_of(source.model).config)
-    return replace(subject, name=f"{source.model}, seed {trained}, step {at:,}", params=params, stages=stages, meta=meta)
+    return replace(
+        subject, name=f"{source.model}, seed {trained}, step {at:,}", params=params, stages=stages, meta=meta
+    )
 
 
 def text_tokens(source: LanguageSource, *, characters: int | None = None) -> dict[str, np.ndarray]:
@@ -46,7 +48,9 @@ def text_tokens(source: LanguageSource, *, characters: int | None = None) -> dic
         characters: Text taken of each domain, at most; None: all of it. A cap makes a small reading start quickly.
     """
     documents = default_text() if source.data is None else text_documents(source.data)
-    taken = documents if characters is None else {name: capped(texts, characters) for name, texts in documents.items()}
+    taken = (
+        documents if characters is None else {name: capped(texts, characters) for name, texts in documents.items()}
+    )
     data, probes = text_rows(taken, encoder_of(source.model), source.plan)
     rows = {"data": data, **{f"probe {name}": each for name, each in probes.items()}}
     return {name: each.numpy().astype(np.int32) for name, each in rows.items()}

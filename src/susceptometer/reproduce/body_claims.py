@@ -82,7 +82,7 @@ def _fin(whole: Response, pairs: Spectrum, facts: TokenFacts, *, seed: int) -> t
 
 
 def onset_step(stages: Sequence[Stage]) -> float:
-    """Step at which the strongest prefix matching crosses `ONSET`, interpolated in log(1 + step); NaN if it never does."""
+    """Step at which the strongest prefix matching crosses `ONSET`, interpolated in log(1 + step); NaN if never."""
     steps = np.array([one.step for one in stages], dtype=float)
     return crossing(steps, np.array([one.prefix_matching for one in stages]), ONSET)
 
@@ -110,7 +110,9 @@ def body_claims(shapes: Sequence[Shape], form: Form) -> list[Claim]:
     young, old = shapes[0], shapes[-1]
     stages = [one.stage for one in shapes]
     share = [(float(s.pairs.data["share"][0]), float(s.pairs.data["share_error"][0])) for s in (young, old)]
-    same = [int((s.pairs.data["loading"].values[0] > 2 * s.pairs.data["loading_error"].values[0]).sum()) for s in shapes]
+    same = [
+        int((s.pairs.data["loading"].values[0] > 2 * s.pairs.data["loading_error"].values[0]).sum()) for s in shapes
+    ]
     heads = len(old.pairs.components)
     longer = share[1][0] - share[0][0]
     error = float(np.hypot(share[0][1], share[1][1]))
@@ -119,7 +121,7 @@ def body_claims(shapes: Sequence[Shape], form: Form) -> list[Claim]:
         Claim(
             f"{form}: a shapeless cloud when young, one long thin body when mature",
             "picture (wang2025)",
-            f"share of the first pair {format_pm(*share[0])} at step {young.stage.step:,}, {format_pm(*share[1])} at step "
+            f"share of the first pair {format_pm(*share[0])} at step {young.stage.step:,}, {format_pm(*share[1])} at "
             f"{old.stage.step:,}; width over length by step {series(thin, stages)}",
             _longer(longer, error, share[1][0]),
             null=f"independent columns: share {1 / heads:.2f}, width over length about 1",
@@ -205,7 +207,14 @@ def fin_claims(shapes: Sequence[Shape], form: Form) -> list[Claim]:
     """The spacing fin: R^2 of the run length, when it appears, and which pairs carry it."""
     known = [s for s in shapes if s.fin is not None]
     if not known:
-        return [Claim(f"{form}: spacing tokens are ordered by run length", "picture (wang2025)", "too few spacing tokens", "open")]
+        return [
+            Claim(
+                f"{form}: spacing tokens are ordered by run length",
+                "picture (wang2025)",
+                "too few spacing tokens",
+                "open",
+            )
+        ]
     last = known[-1].fin
     assert last is not None
     clear = [s for s in known if s.fin and s.fin.r2 > max(s.fin.null[1], 0) + 2 * s.fin.error]
@@ -217,8 +226,9 @@ def fin_claims(shapes: Sequence[Shape], form: Form) -> list[Claim]:
     fin = Claim(
         f"{form}: spacing tokens are ordered by the length of the run before them (spacing fin)",
         "picture (wang2025)",
-        f"held-out R² of log(1 + run) from {len(known[-1].pairs.components)} heads {format_pm(last.r2, last.error)} at the end "
-        f"({last.tokens} tokens), beyond null {first}; by step {series(values, stages)}; beyond token identity and position "
+        f"held-out R² of log(1 + run) from {len(known[-1].pairs.components)} heads {format_pm(last.r2, last.error)} "
+        f"at the end ({last.tokens} tokens), beyond null {first}; by step {series(values, stages)}; beyond token "
+        "identity and position "
         f"(R² {last.baseline:.2f}) partial R² {last.partial:.2f}",
         "agrees" if last.r2 > 2 * last.error and last.partial > 0.1 else "partly" if clear else "differs",
         null=f"run lengths permuted: mean {last.null[0]:.2f}, 95 % {last.null[1]:.2f}",

@@ -16,7 +16,12 @@ from susceptometer.reproduce.language_tokens import TokenFacts, roles, token_fac
 from susceptometer.reproduce.registry import Reproduction
 from susceptometer.reproduce.setting import Scale, Setting
 from susceptometer.structure.response import FORMS, Form
-from susceptometer.view.embryo_figures import fin_figure, map_figure, trajectories_figure, width_figure
+from susceptometer.view.embryo_figures import (
+    fin_figure,
+    map_figure,
+    trajectories_figure,
+    width_figure,
+)
 
 PLANS: dict[Scale, ReadingPlan] = {
     "smoke": ReadingPlan(
@@ -85,7 +90,9 @@ def facts_of(setting: Setting) -> dict[str, str]:
     """Text, hash, recipe and checkpoints."""
     plan = PLANS[setting.scale]
     recipe = plan.recipe()
-    read = "; ".join(f"seed {s}: {', '.join(f'{one.step:,}' for one in found)}" for s, found in stages(setting).items())
+    read = "; ".join(
+        f"seed {s}: {', '.join(f'{one.step:,}' for one in found)}" for s, found in stages(setting).items()
+    )
     onset = body.onset_step(stages(setting)[0])
     return {
         **text_facts(setting, plan),
@@ -97,7 +104,7 @@ def facts_of(setting: Setting) -> dict[str, str]:
 
 
 def figures(setting: Setting) -> dict[str, Figure]:
-    """Width over training beside the onset, the fin, mean psi by head and pattern, and the maps where they were made."""
+    """Width over training beside the onset, the fin, mean psi by head and pattern, and maps where they were made."""
     facts, out = tokens(setting), {}
     onset = body.onset_step(stages(setting)[0])
     for form in FORMS:
@@ -125,7 +132,7 @@ def figures(setting: Setting) -> dict[str, Figure]:
 
 REPRODUCTION = Reproduction(
     name="embryology",
-    about="Embryology: the shape of the cloud of token susceptibilities over training, with numbers instead of pictures.",
+    about="Embryology: the shape of the cloud of token susceptibilities over training, in numbers.",
     sources=("wang2025", "mcinnes2018", "venna2001"),
     run=run,
     cost={

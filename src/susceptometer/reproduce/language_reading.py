@@ -20,7 +20,7 @@ from susceptometer.sampling.coupling import Coupling, antithetic, coupled
 from susceptometer.sampling.reading import Reading, token_table
 from susceptometer.sampling.recipe import Recipe, Schedule
 from susceptometer.sampling.sgld import LeimkuhlerMatthews
-from susceptometer.structure.response import Form, Response, response, response_of
+from susceptometer.structure.response import FORMS, Form, Response, response, response_of
 
 HEADS = "blocks.*.attn.head.*"
 N_BETA, GAMMA = 30.0, 300.0
@@ -81,7 +81,9 @@ class ReadingPlan:
 def text_subject(setting: Setting, plan: ReadingPlan) -> Subject:
     """The final weights on the setting's text, encoded once per folder."""
     source = LanguageSource(plan.model, data=str(setting.text) if setting.text else None, plan=plan.text)
-    subject = with_text(source, setting.kept(f"text-{plan.name}", lambda: text_tokens(source, characters=plan.characters)))
+    subject = with_text(
+        source, setting.kept(f"text-{plan.name}", lambda: text_tokens(source, characters=plan.characters))
+    )
     wanted = {**dict.fromkeys(subject.probes, plan.domain_rows), **plan.made_rows, "base": plan.text.base_rows}
     probes = {name: {"tokens": batch["tokens"][: wanted[name]]} for name, batch in subject.probes.items()}
     return replace(subject, probes=probes)
@@ -117,10 +119,7 @@ def measured(
     kept = setting.kept(key, lambda: _read(setting, plan, subject, key, control=control))
     table = token_table(subject)
     names = kept["components"].astype(str).tolist()
-    return {
-        form: response_of(kept[form].astype(np.float64), names, table.coords, form)
-        for form in ("within-run", "two-run")
-    }  # type: ignore[return-value]
+    return {form: response_of(kept[form].astype(np.float64), names, table.coords, form) for form in FORMS}
 
 
 def _read(setting: Setting, plan: ReadingPlan, subject: Subject, key: str, *, control: bool) -> Arrays:
@@ -136,8 +135,7 @@ def _read(setting: Setting, plan: ReadingPlan, subject: Subject, key: str, *, co
 
 
 def _arrays(heads: Reading, full: xr.Dataset) -> Arrays:
-    forms: tuple[Form, ...] = ("within-run", "two-run")
-    found: Arrays = {form: response(heads, form, full=full).replicates.values.astype(np.float32) for form in forms}
+    found: Arrays = {form: response(heads, form, full=full).replicates.values.astype(np.float32) for form in FORMS}
     return {**found, "components": np.array(heads.components)}
 
 
@@ -145,8 +143,9 @@ def _require_contraction(heads: Reading) -> None:
     bad = {name: faults for name, cell in heads if (faults := contraction(cell, heads.recipe).faults)}
     if bad:
         raise ChainError(
-            "coupled chains do not contract", where=heads.subject, value=bad,
-            why="the table would mix estimators", do="raise gamma or shorten the step of this plan",
+            "coupled chains do not contract",
+            where=heads.subject,
+            value=bad,
+            why="the table would mix estimators",
+            do="raise gamma or shorten the step of this plan",
         )
-
-

@@ -1,4 +1,4 @@
-"""Claims about maps of token vectors: how faithful they are, what they show at every setting, and patterns without a map."""
+"""Claims about maps of token vectors: their faithfulness, what shows at every setting, and patterns without a map."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -12,7 +12,14 @@ from susceptometer.reproduce.claims import Claim
 from susceptometer.reproduce.language_tokens import TokenFacts
 from susceptometer.reproduce.setting import Arrays, Setting
 from susceptometer.structure.body import fold_of_rows
-from susceptometer.structure.embed import GRID, MapSetting, embed, embed_over_time, map_quality, purity
+from susceptometer.structure.embed import (
+    GRID,
+    MapSetting,
+    embed,
+    embed_over_time,
+    map_quality,
+    purity,
+)
 from susceptometer.structure.response import Form
 
 Floats = NDArray[np.floating]
@@ -49,13 +56,21 @@ def grid_quality(setting: Setting, last: Shape, facts: TokenFacts, form: Form) -
     chosen = token_sample(facts, setting.seed)
 
     def make() -> Arrays:
-        cloud, score = standardised(last, form)[chosen], last.pairs.scores(last.stage.responses[form].matrix().mean(0))[chosen, 0]
+        cloud, score = (
+            standardised(last, form)[chosen],
+            last.pairs.scores(last.stage.responses[form].matrix().mean(0))[chosen, 0],
+        )
         rows = []
-        cases = [*product(GRID, (setting.seed,)), *product((MapSetting(),), range(setting.seed + 1, setting.seed + STATES))]
+        cases = [
+            *product(GRID, (setting.seed,)),
+            *product((MapSetting(),), range(setting.seed + 1, setting.seed + STATES)),
+        ]
         for case, state in cases:
             points = embed(cloud, case, seed=state)
             quality = map_quality(cloud, points, facts.classes[chosen], metric=case.metric)
-            rows.append([quality.trustworthiness, quality.continuity, *quality.purity, axis_correlation(points, score)])
+            rows.append(
+                [quality.trustworthiness, quality.continuity, *quality.purity, axis_correlation(points, score)]
+            )
         setting.say(f"{len(cases)} maps, {form}")
         return {"rows": np.array(rows)}
 
@@ -122,7 +137,9 @@ def recovery_claim(last: Shape, facts: TokenFacts, form: Form, *, seed: int) -> 
     )
 
 
-def held_out_classes(features: Floats, classes: NDArray[np.integer], folds: NDArray[np.integer]) -> NDArray[np.integer]:
+def held_out_classes(
+    features: Floats, classes: NDArray[np.integer], folds: NDArray[np.integer]
+) -> NDArray[np.integer]:
     """Classes predicted for every fold from the others by multinomial logistic regression, balanced weights."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -131,7 +148,9 @@ def held_out_classes(features: Floats, classes: NDArray[np.integer], folds: NDAr
     guess = np.empty_like(classes)
     for fold in np.unique(folds):
         out = folds == fold
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, class_weight="balanced", max_iter=200, tol=1e-2))
+        model = make_pipeline(
+            StandardScaler(), LogisticRegression(C=1.0, class_weight="balanced", max_iter=200, tol=1e-2)
+        )
         guess[out] = model.fit(features[~out], classes[~out]).predict(features[out])
     return guess
 

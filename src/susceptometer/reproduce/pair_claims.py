@@ -35,8 +35,8 @@ class SeedReading:
 
 def share_claims(reading: SeedReading, form: Form, *, seed: int) -> list[Claim]:
     """Explained variance of the leading pairs, per layer and joint."""
-    published = {0: (95.34, 1.83, 0.73), 1: (99.14, 0.39, 0.11)}
-    return [_share_claim(reading, form, layer, published.get(layer, ()), seed=seed) for layer in (0, 1, None)]  # type: ignore[call-overload]
+    published: dict[int | None, tuple[float, ...]] = {0: (95.34, 1.83, 0.73), 1: (99.14, 0.39, 0.11)}
+    return [_share_claim(reading, form, layer, published.get(layer, ()), seed=seed) for layer in (0, 1, None)]
 
 
 def _share_claim(
@@ -91,10 +91,13 @@ def _ends_claim(reading: SeedReading, found: Spectrum, form: Form) -> Claim:
     """Order of the patterns along the first pair: expressed ends (negative psi) against suppressed ones."""
     score = found.data["score"].values[0] / found.data["score"].values[0].std()
     parts = {name: auroc_with_error(-score, reading.facts.flag(name), reading.facts.row) for name in (*UP, *DOWN)}
-    right = sum(a > 0.5 + 2 * e for a, e in (parts[n] for n in UP)) + sum(a < 0.5 - 2 * e for a, e in (parts[n] for n in DOWN))
+    right = sum(a > 0.5 + 2 * e for a, e in (parts[n] for n in UP)) + sum(
+        a < 0.5 - 2 * e for a, e in (parts[n] for n in DOWN)
+    )
     text = ", ".join(f"{name} {format_pm(*parts[name])}" for name in parts)
     return Claim(
-        f"{form}: word ends, induction and right delimiters lie at the expressed end of the first pair, word starts and spaces at the other",
+        f"{form}: word ends, induction and right delimiters lie at the expressed end of the first pair, word starts "
+        "and spaces at the other",
         "so in all seeds (baker2025, no number)",
         f"AUROC towards the expressed end: {text}",
         "agrees" if right == 5 else "partly" if right >= 3 else "differs",
@@ -118,7 +121,8 @@ def circuit_claims(readings: Sequence[SeedReading], form: Form, kind: Kind, *, s
         f"{form}, standardised by {kind}: the second pair separates induction and previous-token heads from the other "
         "layer-1 heads",
         "PC2 in 4 of 4 seeds (baker2025)",
-        f"|correlation of loading with circuit| {text}; some pair in {len(clear)} of {len(found)} seeds, pc 2 in {len(second)}",
+        f"|correlation of loading with circuit| {text}; some pair in {len(clear)} of {len(found)} seeds, pc 2 in "
+        f"{len(second)}",
         "agrees" if len(second) >= need else "partly" if len(clear) >= need else worst,
         null="best pair over all choices of as many heads of the same layers (p)",
     )
@@ -132,7 +136,9 @@ def _token_claim(
     parts, good = [], 0
     for one, (s, pairs) in zip(readings, found, strict=True):
         side = np.sign(s.contrast[s.pc - 1])
-        value, error = auroc_with_error(-side * pairs.data["score"].values[s.pc - 1], one.facts.flag("induction"), one.facts.row)
+        value, error = auroc_with_error(
+            -side * pairs.data["score"].values[s.pc - 1], one.facts.flag("induction"), one.facts.row
+        )
         good += value > 0.5 + 2 * error
         parts.append(f"seed {one.trained}: {format_pm(value, error)}")
     return Claim(
@@ -164,7 +170,8 @@ def third_pair_claim(reading: SeedReading, form: Form, *, seed: int) -> Claim:
     return Claim(
         f"{form}: the third pair is about right delimiters",
         "PC3, heads 0:7, 1:3, 1:5 (baker2025)",
-        f"AUROC of right delimiters on pc 3 {format_pm(*value[3])} (heads {', '.join(heads)}); farthest from 0.5 on pc {far}: "
+        f"AUROC of right delimiters on pc 3 {format_pm(*value[3])} (heads {', '.join(heads)}); farthest from 0.5 on "
+        f"pc {far}: "
         f"{format_pm(*value[far])}",
         "agrees" if far == 3 else "partly" if abs(value[3][0] - 0.5) > 0.2 else "differs",
         null="0.5",

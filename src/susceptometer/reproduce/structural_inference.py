@@ -1,14 +1,13 @@
 """Structural inference (baker2025): response matrix, principal pairs, controls, four training seeds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from susceptometer.domains.checkpoints import at_checkpoint
 from susceptometer.domains.token_text import TextPlan
-from susceptometer.estimate.estimate import format_pm
+from susceptometer.reproduce import addition_claims as additions
 from susceptometer.reproduce import control_claims as controls
 from susceptometer.reproduce import pair_claims as pairs
 from susceptometer.reproduce.claims import Claim
@@ -65,7 +64,7 @@ def run(setting: Setting) -> list[Claim]:
     every = readings(setting)
     first = every[0]
     control = {f: r.of_tokens(_natural(setting)) for f, r in measured(setting, plan, control=True).items()}
-    measures = _measures(setting, plan)
+    measures = [_measures(setting, plan, trained) for trained in SEEDS[setting.scale]]
     claims: list[Claim] = []
     for form in FORMS:
         claims += pairs.share_claims(first, form, seed=seed)
@@ -74,10 +73,10 @@ def run(setting: Setting) -> list[Claim]:
         claims += [row for kind in kinds for row in pairs.circuit_claims(every, form, kind, seed=seed)]
         claims += [pairs.third_pair_claim(first, form, seed=seed), _table_claim(first, form)]
         claims += [controls.dataset_claim(first, form)]
-        claims += controls.correlation_claims(first, form, measures)
+        claims += controls.correlation_claims(first, form, measures[0])
         claims += [controls.position_claim(first, form), controls.gaussian_claim(first, control, form, seed=seed)]
-        claims += controls.addition_claims(first, form, measures, seed=seed)
-        claims += [controls.head_score_claim(every, form)] if len(every) > 1 else []
+        claims += additions.token_claims(first, form, measures[0], seed=seed)
+        claims += [additions.head_claim(every, measures, form)] if len(every) > 1 else []
     return claims
 
 
@@ -85,12 +84,13 @@ def _natural(setting: Setting) -> np.ndarray:
     return token_facts(text_subject(setting, PLANS[setting.scale])).natural
 
 
-def _measures(setting: Setting, plan: ReadingPlan) -> Mapping[str, np.ndarray]:
-    """Chain-free measures of seed 0's last checkpoint, natural tokens only."""
-    subject = at_checkpoint(text_subject(setting, plan))
+def _measures(setting: Setting, plan: ReadingPlan, trained: int) -> Mapping[str, np.ndarray]:
+    """Chain-free measures of a seed's last checkpoint, natural tokens only."""
+    subject = at_checkpoint(text_subject(setting, plan), trained=trained)
     facts = token_facts(subject)
     kept = setting.kept(
-        f"controls-{plan.name}", lambda: controls.other_measures(subject, facts, plan.model, seed=setting.seed)
+        f"controls-{plan.name}-seed{trained}",
+        lambda: controls.other_measures(subject, facts, plan.model, seed=setting.seed),
     )
     return {name: values[..., facts.natural].astype(float) for name, values in kept.items()}
 
@@ -101,7 +101,8 @@ def _table_claim(reading: pairs.SeedReading, form: Form) -> Claim:
     z = (table.value / table.error).sel(pattern=list(FIVE)).values
     sure = np.abs(z) > 2
     text = "; ".join(
-        f"{name}: {int((z[:, k] < -2).sum())} express, {int((z[:, k] > 2).sum())} suppress" for k, name in enumerate(FIVE)
+        f"{name}: {int((z[:, k] < -2).sum())} express, {int((z[:, k] > 2).sum())} suppress"
+        for k, name in enumerate(FIVE)
     )
     return Claim(
         f"{form}: heads express or suppress the five patterns with a definite sign",
@@ -117,8 +118,9 @@ def facts_of(setting: Setting) -> dict[str, str]:
     plan = PLANS[setting.scale]
     recipe = plan.recipe()
     told = (
-        f"{plan.model}, {recipe.schedule.groups} groups x {recipe.coupling.members} chains x {recipe.schedule.draws} draws, "
-        f"n_beta {recipe.n_beta:g}, gamma {recipe.gamma:g}, Leimkuhler-Matthews step {recipe.sampler.step_size:g}, centred"
+        f"{plan.model}, {recipe.schedule.groups} groups x {recipe.coupling.members} chains x "
+        f"{recipe.schedule.draws} draws, n_beta {recipe.n_beta:g}, gamma {recipe.gamma:g}, Leimkuhler-Matthews step "
+        f"{recipe.sampler.step_size:g}, centred"
     )
     return {**text_facts(setting, plan), "chains": told, "training seeds": str(SEEDS[setting.scale])}
 
@@ -130,7 +132,9 @@ def figures(setting: Setting) -> dict[str, Figure]:
     for form in FORMS:
         table = pattern_table(first.responses[form], list(PATTERNS), first.facts.flags)
         names = [short(name) for name in first.responses[form].components]
-        out[f"psi by head and pattern, {form} form"] = chi_map(names, PATTERNS, table.value.values, table.error.values)
+        out[f"psi by head and pattern, {form} form"] = chi_map(
+            names, PATTERNS, table.value.values, table.error.values
+        )
     return out
 
 

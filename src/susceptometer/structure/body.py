@@ -159,11 +159,12 @@ def spacing_fin(
     rng = np.random.default_rng(stream_seed(seed, "spacing fin"))
     folds = fold_of_rows(rows, rng)
     r2 = held_out_r2(vectors, target, folds)
-    left = [held_out_r2(vectors[folds != f], target[folds != f], folds[folds != f]) for f in np.unique(folds)]
+    rest = [folds != fold for fold in np.unique(folds)]
+    left = np.array([held_out_r2(vectors[r], target[r], folds[r]) for r in rest])
     null = [held_out_r2(vectors, rng.permutation(target), folds) for _ in range(SHUFFLES)]
     base = held_out_r2(baseline, target, folds)
     both = held_out_r2(np.concatenate([baseline, vectors], 1), target, folds)
-    spread = np.sqrt((len(left) - 1) / len(left) * ((left - np.mean(left)) ** 2).sum())
+    spread = np.sqrt((len(left) - 1) / len(left) * ((left - left.mean()) ** 2).sum())
     alone = [held_out_r2(pairs[:, [k]], target, folds) for k in range(pairs.shape[1])]
     return Fin(
         r2, float(spread), (float(np.mean(null)), float(np.quantile(null, 0.95))), base,

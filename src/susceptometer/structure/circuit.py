@@ -112,7 +112,9 @@ def _right_side(loading: Floats, circuit: list[int], others: list[int]) -> float
     inside, outside = loading[circuit], loading[others]
     middle = (inside.mean() + outside.mean()) / 2
     up = inside.mean() > outside.mean()
-    right = np.r_[inside > middle, outside < middle] if up else np.r_[inside < middle, outside > middle]
+    right = (
+        np.r_[inside > middle, outside < middle] if up else np.r_[inside < middle, outside > middle]
+    )
     return float(right.mean())
 
 
@@ -120,9 +122,11 @@ def _require_apart(spectrum: Spectrum, circuit: Sequence[str], others: Sequence[
     unknown = [name for name in (*circuit, *others) if name not in spectrum.components]
     if not circuit or not others or set(circuit) & set(others) or unknown:
         raise DataError(
-            "circuit and other heads must be two separate groups of the spectrum's heads", where="separation",
+            "circuit and other heads must be two separate groups of the spectrum's heads",
+            where="separation",
             value={"circuit": list(circuit), "others": list(others), "unknown": unknown},
-            why="a contrast compares two groups", do=f"choose among {spectrum.components}",
+            why="a contrast compares two groups",
+            do=f"choose among {spectrum.components}",
         )
 
 
@@ -142,4 +146,6 @@ def auroc_with_error(
     left = np.array([auroc(score[blocks != b], inside[blocks != b]) for b in np.unique(blocks)])
     left = left[np.isfinite(left)]
     count = len(left)
-    return auroc(score, inside), float(np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum()))
+    return auroc(score, inside), float(
+        np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum())
+    )

@@ -1,4 +1,4 @@
-"""Dataset-level susceptibilities by mixing a probe into the base at rate dh, beside the mean over the probe's tokens."""
+"""Dataset-level susceptibilities by mixing a probe into the base at rate dh, beside the mean over its tokens."""
 
 from dataclasses import dataclass
 

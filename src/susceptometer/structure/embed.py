@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +129,7 @@ def _plane(vectors: Floats) -> Floats:
     return left[:, :2] * size[:2]
 
 
-def _umap():  # noqa: ANN202 - a module without types
+def _umap() -> ModuleType:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ImportWarning)  # it says that tensorflow is absent

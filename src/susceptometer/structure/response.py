@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -114,7 +114,7 @@ def response(
 
 
 def response_of(
-    replicates: Floats, components: Sequence[str], tokens: Mapping[str, object], form: Form
+    replicates: Floats, components: Sequence[str], tokens: Mapping[Any, Any], form: Form
 ) -> Response:
     """A response from bare arrays.
 
@@ -126,7 +126,7 @@ def response_of(
     """
     dims = ("group", "component", "token")
     named = xr.DataArray(replicates, dims=dims, coords={"component": list(components)}, name="chi")
-    return Response(form, named.assign_coords(tokens))  # type: ignore[arg-type]
+    return Response(form, named.assign_coords(tokens))
 
 
 def _within(cell: xr.Dataset, reading: Reading) -> Floats:

@@ -17,8 +17,15 @@ from susceptometer.structure.standardise import standardisation
 ENDS = 8
 """Tokens named at each end of a pair."""
 
+SAID = (
+    "share", "share_error", "reliability", "p_chains", "p_tokens", "significant", "loading", "loading_error",
+)  # fmt: skip
+"""Variables of a spectrum that are part of the answer."""
 
-def spectrum_answer(reading: Reading, given: Namespace, strings: Sequence[str] | None) -> tuple[str, dict, pd.DataFrame]:
+
+def spectrum_answer(
+    reading: Reading, given: Namespace, strings: Sequence[str] | None
+) -> tuple[str, dict, pd.DataFrame]:
     """Pairs of a run: text, plain values, and the scores as a table of tokens.
 
     Args:
@@ -32,12 +39,11 @@ def spectrum_answer(reading: Reading, given: Namespace, strings: Sequence[str] |
     data = found.data
     out = {
         "form": found.form, "standardised": found.kind, "groups": found.groups, "components": found.components,
-        **{name: data[name].values.tolist() for name in ("share", "share_error", "reliability", "p_chains", "p_tokens",
-                                                         "significant", "loading", "loading_error")},
+        **{name: data[name].to_numpy().tolist() for name in SAID},
     }  # fmt: skip
     table = _token_columns(reading, strings)
-    for k, pc in enumerate(data["pc"].values):
-        table[f"pc{pc}"], table[f"pc{pc}_error"] = data["score"].values[k], data["score_error"].values[k]
+    for k, pc in enumerate(data["pc"].to_numpy()):
+        table[f"pc{pc}"], table[f"pc{pc}_error"] = data["score"].to_numpy()[k], data["score_error"].to_numpy()[k]
     return told, out, table
 
 
@@ -57,9 +63,9 @@ def embed_answer(reading: Reading, given: Namespace, strings: Sequence[str] | No
     classes = np.unique(table["pattern"] if "pattern" in table else table["probe"], return_inverse=True)[1]
     quality = map_quality(vectors, points, classes, metric=given.metric)
     told = (
-        f"map of {len(points):,} tokens: trustworthiness {quality.trustworthiness:.3f}, continuity {quality.continuity:.3f}; "
-        f"share of neighbours of the same {'pattern' if 'pattern' in table else 'probe'}: vectors {quality.purity[0]:.3f}, "
-        f"map {quality.purity[1]:.3f}, chance {quality.chance:.3f}"
+        f"map of {len(points):,} tokens: trustworthiness {quality.trustworthiness:.3f}, continuity "
+        f"{quality.continuity:.3f}; share of neighbours of the same {'pattern' if 'pattern' in table else 'probe'}: "
+        f"vectors {quality.purity[0]:.3f}, map {quality.purity[1]:.3f}, chance {quality.chance:.3f}"
     )
     out = {"tokens": len(points), "trustworthiness": quality.trustworthiness, "continuity": quality.continuity,
            "purity": list(quality.purity), "chance": quality.chance}  # fmt: skip
@@ -75,21 +81,24 @@ def _chosen(reading: Reading, given: Namespace) -> Response:
     names = [n for n in whole.components if any(fnmatch(n, pattern) for pattern in given.components)]
     if not names:
         raise DataError(
-            "no component of the run is meant", where="--components", value=given.components,
-            why="there would be no column", do=f"use names or globs of {whole.components[:20]}",
+            "no component of the run is meant",
+            where="--components",
+            value=given.components,
+            why="there would be no column",
+            do=f"use names or globs of {whole.components[:20]}",
         )
     return whole.of_components(names)
 
 
 def _pair_in_words(found: Spectrum, k: int, strings: Sequence[str] | None) -> str:
     """Heads and tokens at the two ends of a pair."""
-    loading, score = found.data["loading"].values[k], found.data["score"].values[k]
-    error = found.data["loading_error"].values[k]
+    loading, score = found.data["loading"].to_numpy()[k], found.data["score"].to_numpy()[k]
+    error = found.data["loading_error"].to_numpy()[k]
     order = np.argsort(loading)[::-1]
     heads = ", ".join(f"{found.components[i]} {loading[i]:+.2f}±{error[i]:.2f}" for i in order)
     lines = [f"  pc {k + 1} heads: {heads}"]
     if strings is not None and "token_id" in found.data.coords:
-        ids = found.data["token_id"].values[np.argsort(score)]
+        ids = found.data["token_id"].to_numpy()[np.argsort(score)]
         low, high = ([repr(strings[i]) for i in dict.fromkeys(part.tolist())] for part in (ids, ids[::-1]))
         lines += [f"    lowest scores:  {' '.join(low[:ENDS])}", f"    highest scores: {' '.join(high[:ENDS])}"]
     return "\n".join(lines)
@@ -98,7 +107,7 @@ def _pair_in_words(found: Spectrum, k: int, strings: Sequence[str] | None) -> st
 def _token_columns(reading: Reading, strings: Sequence[str] | None) -> pd.DataFrame:
     """Coordinates of every token, with its string and pattern where those are known."""
     coords = reading.tokens.coords
-    table = pd.DataFrame({name: coords[name].values for name in coords if coords[name].dims == ("token",)})
+    table = pd.DataFrame({name: coords[name].to_numpy() for name in coords if coords[name].dims == ("token",)})
     if strings is None or "token_id" not in table:
         return table
     table["text"] = [strings[i] for i in table["token_id"]]
