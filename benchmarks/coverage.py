@@ -1,10 +1,11 @@
 """Do nominal 95 % intervals cover the exact value? Table in benchmarks/results/coverage.md.
 
-Every repetition is a user's run: a recipe from `calibrate` and nothing else, then chains. Twenty calibrations per cell
-and number of groups, ten runs with each of them side by side; a susceptibility counts all its tokens.
-`python benchmarks/coverage.py [calibrations] [runs of each]`.
+Every repetition is a user's run: a recipe from `calibrate` and nothing else, then chains. Ten calibrations per cell
+and number of groups, twenty runs with each of them side by side; a susceptibility counts all its tokens.
+`python benchmarks/coverage.py [ROWS.json [calibrations [runs of each]]]`: finished rows are kept in the JSON file.
 """
 
+import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ from susceptometer.testbed.linear import LinearNetwork
 
 RESULTS = Path(__file__).parent / "results" / "coverage.md"
 TEMPER = (20.0, 20.0)
+SLOW = "linear network 3,3,3, LLC"
 TITLE = """# Coverage of nominal 95 % intervals
 
 Made by `python benchmarks/coverage.py` on one CPU core. Every run uses a recipe from `calibrate` and nothing else. The
@@ -146,16 +148,16 @@ def linear_network() -> Case:
     model = subject_of(LinearNetwork((3, 3, 3), 1))
     aim = Aim(n_beta=200.0, gamma=20.0, coupling=antithetic(), relative_error=0.1)
     plan = Recipe(
-        sampler=MALA(step_size=6e-3), schedule=Schedule(groups=128, burn_in=300, draws=1000, thin=3),
+        sampler=MALA(step_size=3e-3), schedule=Schedule(groups=128, burn_in=300, draws=1000, thin=3),
         n_beta=aim.n_beta, gamma=aim.gamma, coupling=antithetic(),
     )  # fmt: skip
     reference = llc(read_here(model, {"full": model.components["full"]}, plan, seed=99))
     print(reference, float(reference.data["rhat"][0]), flush=True)
-    return Case("linear network 3,3,3 (MALA)", model, "full", aim, llc, None, float(reference.value[0]))
+    return Case(SLOW, model, "full", aim, llc, None, float(reference.value[0]))
 
 
-def cases(*, slow: bool) -> list[Case]:
-    """All cells of the table; ``slow`` adds the one whose reference is sampled."""
+def cases() -> list[Case]:
+    """All cells of the table but `SLOW`, whose reference is sampled."""
     hills, block = valley([4.0, 1.0, 0.25, 0.1]), gaussian.random_quadratic(6, sizes=(4, 2), tokens=4, spread=0.5)
     small, flat = block.restrict(range(4)), valley([2.0, 1.0, 0.5])
     aim = Aim(n_beta=TEMPER[0], gamma=TEMPER[1], coupling=antithetic(), relative_error=0.2)
@@ -164,7 +166,7 @@ def cases(*, slow: bool) -> list[Case]:
     quartic, product = crossing.Crossing((2,)), crossing.Crossing((1, 1))
     model = subject_of(block)
     chi, both = (chi_values(small, aim), two_run_values(block, 4, aim))
-    found = [
+    return [
         Case("quadratic, LLC, SGLD", subject_of(hills), "w", crude, llc, **quadratic_llc(hills, crude)),
         Case("quadratic, LLC, SGLD, mini-batch", noisy(flat, 0.4), "w", batches, llc, **quadratic_llc(flat, batches)),
         Case("w^4, LLC", subject_of(quartic), "w", mirrored, llc, None, quartic.llc(1000.0, 60.0)),
@@ -176,7 +178,6 @@ def cases(*, slow: bool) -> list[Case]:
         Case("chi two-run, covariance", model, "block0", aim, susceptibility_two_run, **both, also=("full",)),
         Case("chi two-run, coupled", model, "block0", arms, susceptibility_two_run, **both, also=("full",)),
     ]  # fmt: skip
-    return [*found, linear_network()] if slow else found
 
 
 def runs(case: Case, found: Calibration, *, count: int, seed: int) -> list[Estimate]:
@@ -225,29 +226,38 @@ def row(case: Case, size: int, *, calibrations: int, each: int) -> dict[str, flo
     }  # fmt: skip
 
 
-def table(*, calibrations: int, each: int) -> list[tuple[str, int, Mapping[str, float]]]:
-    """All rows."""
-    rows = []
-    for case in cases(slow=True):
-        for size in (4, 8, 32):
-            start = time.process_time()
-            rows.append((case.name, size, row(case, size, calibrations=calibrations, each=each)))
-            print(rows[-1], f"{time.process_time() - start:.1f} CPU s", flush=True)
+def table(*, calibrations: int, each: int, kept: Path) -> dict[str, Mapping[str, float]]:
+    """All rows by "cell, groups"; rows already in the JSON file ``kept`` are not made again."""
+    rows = json.loads(kept.read_text()) if kept.exists() else {}
+    todo = [(name, size) for name in [*names(), SLOW] for size in (4, 8, 32) if f"{name}, {size}" not in rows]
+    ready = {}
+    for name, size in todo:
+        if name not in ready:
+            ready = {case.name: case for case in ([linear_network()] if name == SLOW else cases())}
+        start = time.process_time()
+        rows[f"{name}, {size}"] = row(ready[name], size, calibrations=calibrations, each=each)
+        kept.write_text(json.dumps(rows))
+        print(name, size, rows[f"{name}, {size}"], f"{time.process_time() - start:.1f} CPU s", flush=True)
     return rows
 
 
-def main(calibrations: int = 20, each: int = 10) -> None:
-    """Write the table."""
-    rows = table(calibrations=calibrations, each=each)
+def names() -> list[str]:
+    """The cells whose exact value is closed or a quadrature."""
+    return [case.name for case in cases()]
+
+
+def main(rows_file: str = "coverage.json", calibrations: str = "10", each: str = "20") -> None:
+    """Make the rows that are missing and write the table."""
+    rows = table(calibrations=int(calibrations), each=int(each), kept=Path(rows_file))
     head = (
         "| cell | groups | runs | draws x thin of the last recipe | finite-step law | continuum, less the reported bias |"
         " with 1.96 instead of t | mean z |"
     )
     lines = [
-        f"| {name} | {size} | {r['runs']} | {r['draws']} x {r['thin']} | "
+        f"| {name.rpartition(', ')[0]} | {name.rpartition(', ')[2]} | {r['runs']} | {r['draws']} x {r['thin']} | "
         + " | ".join("–" if np.isnan(r[key]) else f"{r[key]:.3f}" for key in ("law", "continuum", "normal"))
         + f" | {r['mean z']:+.2f} |"
-        for name, size, r in rows
+        for name, r in rows.items()
     ]
     text = "\n".join([TITLE, "", head, "|" + "---|" * 8, *lines, ""])
     RESULTS.parent.mkdir(exist_ok=True)
@@ -257,4 +267,4 @@ def main(calibrations: int = 20, each: int = 10) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

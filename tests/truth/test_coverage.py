@@ -33,7 +33,7 @@ def script():
 
 
 def case(name):
-    return next(one for one in script().cases(slow=False) if one.name == name)
+    return next(one for one in script().cases() if one.name == name)
 
 
 @lru_cache(maxsize=1)

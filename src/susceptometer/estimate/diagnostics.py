@@ -98,7 +98,7 @@ def health(cell: xr.Dataset, component: str, recipe: Recipe) -> Health:
     below = float((well["loss"] < 0).mean()) if well.sizes["group"] else float("nan")
     numbers = Health(component, cell.sizes["group"], failed, rhat, ess, drift, below, ())
     faults = [*_failures(cell), *_trace_faults(numbers)]
-    if recipe.coupling.responds and well.sizes["group"]:
+    if recipe.coupling.responds and well.sizes["group"] and well.sizes["half"]:
         faults += [f"coupled chains do not contract ({f})" for f in contraction(well, recipe).faults]
     return Health(**{**vars(numbers), "faults": tuple(faults), "notes": tuple(_notes(numbers))})
 
