@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from susceptometer.domains import superposition_steering as steering
+from susceptometer.domains.basin import from_arrays, meanings, pooled
 from susceptometer.domains.superposition import every_feature, feature_losses, fresh_toys, toy_subject
 from susceptometer.patterning.plan import plan
 from susceptometer.posterior.subject import Subject
@@ -22,14 +23,13 @@ RECIPE = Recipe(
 
 
 @pytest.fixture(scope="module")
-def anchors():
-    six, five = (steering.sampled(steering.anchor(k), RECIPE, name=k, seed=0) for k in ("6", "5"))
-    return {"6": six, "5-0": five, "5-3": steering.relabelled(five, 3)}
+def basins():
+    return [steering.sampled(steering.anchor(k), RECIPE, name=k, seed=0) for k in ("6", "5")]
 
 
 @pytest.fixture(scope="module")
-def found(anchors):
-    return steering.responses(anchors, "6")
+def found(basins):
+    return steering.responses(*basins)
 
 
 def row(found, name):
@@ -99,10 +99,19 @@ def test_plan_lowers_the_probability_of_the_feature_to_drop(found):
     assert abs(N_BETA * row(found, "log-odds 5-0") @ dh - 1) < 0.1
 
 
-def test_a_plan_with_the_wrong_sign_is_caught(found, anchors):
+def test_a_plan_with_the_wrong_sign_is_caught(found, basins):
     """Planted: E_A - E_B instead of E_B - E_A."""
-    wrong = steering.responses({"5-0": anchors["5-0"], "6": anchors["6"]}, "5-0")
+    wrong = meanings({"6": basins[0], "5-0": basins[1]}, "5-0", range(6))
     assert wrong.chi[wrong.observables.index("log-odds 6")][0] > 0 > row(found, "log-odds 5-0")[0]
+
+
+def test_pooled_basins_have_one_group_each(basins):
+    both = pooled([basins[0], basins[0], basins[1], basins[1]])
+    np.testing.assert_allclose(both.chi[0], basins[0].chi.mean(0))
+    assert both.llc.shape == (4,) and both.center.shape == (4, 6)
+    again = from_arrays(both.arrays)
+    np.testing.assert_array_equal(again.mean, both.mean)
+    assert again.n_beta == N_BETA and again.rhat == both.rhat
 
 
 def test_shifted_probabilities():

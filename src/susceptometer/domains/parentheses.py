@@ -5,6 +5,7 @@ Every training string is TRUE under both rules or FALSE under both; a string wit
 nested shows which of the two a network has learned (li2025; steered by the choice of data in wang2026).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,9 @@ from susceptometer.rng import stream_seed
 
 START, PAD, END, OPEN, CLOSE = range(5)
 """The vocabulary, in the order of the embedding."""
+
+Rows = NDArray[np.bool_] | NDArray[np.int64] | slice
+"""Which strings: a mask, numbers, or a slice."""
 
 TRIES = 10_000
 """Rejection rounds before an impossible request is reported."""
@@ -35,7 +39,7 @@ class Strings:
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __getitem__(self, rows: object) -> "Strings":
+    def __getitem__(self, rows: Rows) -> "Strings":
         return Strings(self.steps[rows], self.lengths[rows])
 
     @property
@@ -108,7 +112,12 @@ def disagreeing_strings(lengths: NDArray[np.int64], width: int, rng: np.random.G
     return _redrawn(lengths, width, lambda part: _shuffled(part, width, rng), lambda s: ~nested(s))
 
 
-def _redrawn(lengths, width, draw, wanted) -> Strings:  # noqa: ANN001
+def _redrawn(
+    lengths: NDArray[np.int64],
+    width: int,
+    draw: Callable[[NDArray[np.int64]], Strings],
+    wanted: Callable[[Strings], NDArray[np.bool_]],
+) -> Strings:
     steps = np.zeros((len(lengths), width), np.int8)
     left = np.arange(len(lengths))
     for _ in range(TRIES):

@@ -1,24 +1,12 @@
-r"""Which polygon forms: responses of the polygons' free energies to the feature probabilities, and runs under them.
+"""Which polygon forms: basins of the polygons, their answers to the feature probabilities, and runs under them."""
 
-A configuration A answers a shift of the data towards feature i in three ways (one for each reading of "change the
-learning coefficient"), written here as rows of a response matrix, d mu = n_beta chi dh:
-
-    fixed      mu = n_beta E_A[L - L(w_A)], observable held fixed      n_beta chi_Ai
-    total      the same of the shifted loss                            n_beta chi_Ai + E_A[D_i] - D_i(w_A)
-    log-odds   mu = log Z_A/Z_B against a reference configuration B    E_B[D_i] - E_A[D_i]          D_i = L_i - L
-
-Derived from log Z = log int exp(-n_beta L - (gamma/2)|w - w_A|^2) and the covariance form of chi (baker2025).
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-import xarray as xr
 from numpy.typing import NDArray
 
+from susceptometer.domains.basin import Basin, basin, meanings
 from susceptometer.domains.superposition import (
     FEATURES,
     TRAINING,
@@ -30,8 +18,7 @@ from susceptometer.domains.superposition import (
     polygon,
     toy_subject,
 )
-from susceptometer.estimate.convergence import trace_health
-from susceptometer.patterning.response import Response, response
+from susceptometer.patterning.response import Response
 from susceptometer.sampling.reading import read_here
 from susceptometer.sampling.recipe import Recipe
 from susceptometer.train.loop import Training, stacked, train
@@ -56,7 +43,7 @@ def minimum(params: Params) -> Params:
         value.backward()
         return value
 
-    solver.step(loss)  # type: ignore[arg-type]
+    solver.step(loss)
     return {name: w.detach() for name, w in leaves.items()}
 
 
@@ -68,66 +55,24 @@ def anchor(name: str, dropped: int = 0) -> Params:
     return {"W": found["W"][:, order], "b": found["b"][order]}
 
 
-@dataclass(frozen=True, eq=False)
-class Anchor:
-    """Moments around one configuration.
-
-    chi: -Cov[L, D_i] of every chain group ``[groups, features]``.
-    mean: E_A[D_i] of every group ``[groups, features]``, nats.
-    center: D_i(w_A) ``[features]``.
-    llc: n_beta (E_A[L] - L(w_A)) of every group ``[groups]``.
-    rhat: R-hat of the loss over groups.
-    n_beta: Inverse temperature of the chains, 1/nats.
-    """
-
-    chi: Array
-    mean: Array
-    center: Array
-    llc: Array
-    rhat: float
-    n_beta: float
-
-
-def sampled(params: Params, recipe: Recipe, *, name: str, seed: int) -> Anchor:
-    """Sample one configuration's local posterior under uniform feature probabilities."""
+def sampled(params: Params, recipe: Recipe, *, name: str, seed: int) -> Basin:
+    """Sample one configuration's local posterior under uniform probabilities; probe i is feature i alone."""
     subject = toy_subject(params, name=name)
+    features = params["b"].shape[0]
     reading = read_here(subject, {"whole": subject.components["full"]}, recipe, seed=seed)
-    cell = reading.cell("whole")
-    count = cell.sizes["member"] * cell.sizes["draw"]
-    center = cell["center_loss"].to_numpy()
-    losses = cell["sum_l"].to_numpy() / count + center
-    return Anchor(
-        chi=response(reading).replicates[:, 0],
-        mean=losses - losses.mean(1, keepdims=True),
-        center=center - center.mean(),
-        llc=recipe.n_beta * cell["loss"].mean(("member", "draw")).to_numpy(),
-        rhat=trace_health(cell)[1],
-        n_beta=recipe.n_beta,
-    )
+    return basin(reading, features * np.eye(features))
 
 
-def relabelled(found: Anchor, shift: int) -> Anchor:
-    """The same anchor with feature i renamed i + shift: exact by the symmetry of the uniform task."""
-    rolled = {n: np.roll(getattr(found, n), shift, axis=-1) for n in ("chi", "mean", "center")}
-    return replace(found, **rolled)
+def dropping(five: Basin, feature: int) -> Basin:
+    """The 5-gon that drops ``feature``, from the one that drops feature 0: exact by symmetry of uniform data."""
+    features = five.chi.shape[1]
+    return five.relabelled((np.arange(features) - feature) % features)
 
 
-def responses(anchors: Mapping[str, Anchor], reference: str) -> Response:
-    """Rows ``fixed A``, ``total A`` and ``log-odds A`` of every anchor; columns are the six features.
-
-    Group g of one anchor is paired with group g of the reference.
-    """
-    rows: dict[str, Array] = {}
-    n_beta = anchors[reference].n_beta
-    for name, one in anchors.items():
-        rows[f"fixed {name}"] = n_beta * one.chi
-        rows[f"total {name}"] = n_beta * one.chi + one.mean - one.center
-        if name != reference:
-            rows[f"log-odds {name}"] = anchors[reference].mean - one.mean
-    features = next(iter(rows.values())).shape[1]
-    data = xr.Dataset(coords={"feature": ("datum", np.arange(features))})
-    share = np.full(features, 1 / features)
-    return Response(np.stack(list(rows.values()), 1), tuple(rows), n_beta, share, data, unit="1")
+def responses(six: Basin, five: Basin) -> Response:
+    """Rows of the 6-gon ``6`` (the reference) and of all 5-gons (``5-i`` drops i); columns are the features."""
+    features = range(six.chi.shape[1])
+    return meanings({"6": six, **{f"5-{i}": dropping(five, i) for i in features}}, "6", list(features))
 
 
 def shifted(dh: Array) -> Array:

@@ -7,11 +7,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from susceptometer.domains.basin import Basin, from_arrays
 from susceptometer.domains.superposition import FEATURES, TRAINING
 from susceptometer.domains.superposition_steering import (
-    Anchor,
     anchor,
-    relabelled,
     responses,
     sampled,
     shifted,
@@ -62,26 +61,23 @@ def recipe(n_beta: float, size: Size) -> Recipe:
 class Readings:
     """Both anchors at one inverse temperature; every 5-gon is a relabelling of the one that drops feature 0."""
 
-    six: Anchor
-    five: Anchor
+    six: Basin
+    five: Basin
 
     @property
     def response(self) -> Response:
         """Rows of the 6-gon and of all six 5-gons."""
-        fives = {f"5-{i}": relabelled(self.five, i) for i in range(FEATURES)}
-        return responses({"6": self.six, **fives}, "6")
+        return responses(self.six, self.five)
 
 
 def read(setting: Setting, n_beta: float, size: Size) -> Readings:
     """Sample both anchors (seconds each), or take them from disk."""
 
     def make(sides: str) -> Arrays:
-        found = sampled(anchor(sides), recipe(n_beta, size), name=f"{sides}-gon", seed=setting.seed)
-        return {name: np.asarray(value) for name, value in vars(found).items()}
+        return sampled(anchor(sides), recipe(n_beta, size), name=f"{sides}-gon", seed=setting.seed).arrays
 
-    def one(sides: str) -> Anchor:
-        stored = setting.kept(f"anchor-{sides}-{n_beta:g}", lambda: make(sides))
-        return Anchor(**{name: value if value.ndim else float(value) for name, value in stored.items()})  # type: ignore[arg-type]
+    def one(sides: str) -> Basin:
+        return from_arrays(setting.kept(f"anchor-{sides}-{n_beta:g}", lambda: make(sides)))
 
     return Readings(one("6"), one("5"))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from susceptometer.reproduce.shares import Share
@@ -35,9 +36,8 @@ class Dose:
 
 def drawn(panels: Sequence[Panel], dose: Dose, path: Path) -> None:
     """Write the figure as PNG: small polygons of the arms above, the dose-response curve below."""
-    figure = Figure(figsize=(9.5, 6.4), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]
-    upper, lower = figure.subfigures(2, 1, height_ratios=[1, 1.35])
+    figure = Figure(figsize=(9.5, 6.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
+    upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=[1, 1.35]))
     axes = upper.subplots(1, len(panels))
     for ax, panel in zip(np.atleast_1d(axes), panels, strict=True):
         polygons(ax, panel)
