@@ -81,6 +81,7 @@ class Size:
     arms: tuple[ArmName, ...]
     llc_draws: int
     checks: tuple[float, ...]
+    documents: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ class Experiment:
     @cached_property
     def text(self) -> InductionText:
         """Training and validation rows."""
-        return induction_text(self.setting.kept("rows", partial(packed_text, self.setting.text)))
+        return induction_text(self.setting.kept("rows", partial(packed_text, self.setting.text, self.size.documents)))
 
     @cached_property
     def measured(self) -> Arrays:
