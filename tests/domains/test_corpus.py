@@ -12,6 +12,7 @@ from susceptometer.domains import corpus
 from susceptometer.domains.corpus import RepeatMix, with_repeats
 from susceptometer.domains.pico import tokenizer_of
 from susceptometer.domains.tokenizer import BOS_ID
+from susceptometer.domains.user_text import text_documents
 from susceptometer.errors import DataError
 
 zstandard = pytest.importorskip("zstandard")
@@ -181,3 +182,15 @@ def test_probes_have_the_structure_they_are_named_after(seed):
 def test_an_unknown_probe_is_named():
     with pytest.raises(DataError, match=r"got music.*arithmetic, brackets, repeats, white space"):
         corpus.generated_probe("music", seed=0, rows=1)
+
+
+def test_a_folder_of_tables_is_read_for_them_alone_one_domain_a_file(tmp_path):
+    (tmp_path / "README.md").write_text("not a document")
+    (tmp_path / "manifest.csv.zst").write_bytes(b"\xb5\x2f\xfd not text")
+    for name in ("books", "code"):
+        lines = [{"text": f"{name} {n}", "source": f"site/{n}", "subset": "part"} for n in range(3)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert {name: len(texts) for name, texts in text_documents(tmp_path).items()} == {"books": 3, "code": 3}
+    assert set(text_documents(tmp_path / "code.jsonl")) == {"site/0", "site/1", "site/2"}
+    (tmp_path / "more.jsonl").write_text(json.dumps({"text": "x", "domain": "letters"}))
+    assert set(text_documents(tmp_path)) == {"books", "code", "letters"}

@@ -80,6 +80,22 @@ def doctor_code(run):
     return 0 if check(reading_at(run)).healthy else cli.SICK
 
 
+def test_spectrum_says_pairs_and_writes_scores(capsys, run, tmp_path):
+    out = said(capsys, "spectrum", run, "--pcs", 2, "--out", tmp_path / "scores.csv", "--json")
+    assert sum(out["share"]) == pytest.approx(1)
+    assert len(out["loading"]) == len(out["loading"][0]) == 2
+    head = (tmp_path / "scores.csv").read_text().splitlines()[0]
+    assert {"text", "pattern", "pc1", "pc1_error", "pc2"} <= set(head.split(","))
+    assert cli.main(["spectrum", str(run), "--form", "two-run", "--json"]) == 1  # the run has no chain of all weights
+
+
+@pytest.mark.slow
+def test_embed_says_how_faithful_its_map_is(capsys, run, tmp_path):
+    out = said(capsys, "embed", run, "--neighbours", 15, "--out", tmp_path / "map.parquet", "--json")
+    assert 0.5 < out["trustworthiness"] <= 1
+    assert (tmp_path / "map.parquet").exists()
+
+
 def test_new_text_is_evaluated_without_sampling(capsys, run, tmp_path):
     new = tmp_path / "fresh.txt"
     new.write_text("a fresh text that nobody has read before. " * 60)
