@@ -75,9 +75,9 @@ def _board(axes: Axes, params: runs.Params, cheese: int) -> None:
     cells = np.arange(wide**2)
     row, column = cells // wide, cells % wide
     for action, (down, right) in enumerate(MOVES):
-        size = 0.42 * policy[:, action]
+        size = 0.8 * policy[:, action]
         size[cheese] = 0
         arrows = (column, row, right * size, down * size)
-        axes.quiver(*arrows, angles="xy", scale_units="xy", scale=1, width=0.012, color="#1b2230")
+        axes.quiver(*arrows, angles="xy", scale_units="xy", scale=1, width=0.01, headwidth=4, color="#1b2230")
     axes.scatter([cheese % wide], [cheese // wide], s=150, color="#e0b02e", zorder=3)
     axes.set(xlim=(-0.6, wide - 0.4), ylim=(wide - 0.4, -0.6), xticks=[], yticks=[], aspect="equal")
