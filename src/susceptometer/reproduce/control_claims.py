@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from susceptometer.domains.attribution import head_activity
 from susceptometer.domains.pico import making_of
-from susceptometer.estimate.estimate import format_pm
+from susceptometer.estimate.estimate import format_pm, jackknife
 from susceptometer.posterior.component_set import ComponentSet
 from susceptometer.posterior.subject import Subject
 from susceptometer.reproduce.claims import Claim
@@ -89,6 +90,22 @@ def correlation_claims(reading: SeedReading, form: Form, measures: Mapping[str, 
             )
         )
     return out
+
+
+def loss_claim(reading: SeedReading, form: Form, measures: Mapping[str, Floats], *, seed: int) -> Claim:
+    """Whether the first pair is more than how badly a token is predicted at w*, a number that needs no chain."""
+    score = spectrum(reading.responses[form], "columns", seed=seed).data["score"].values[0]
+    loss = measures["loss"]
+    r, rank = np.corrcoef(score, loss)[0, 1], spearmanr(score, loss).statistic
+    names = list(dict.fromkeys(reading.facts.probe.tolist()))
+    left = np.array([np.corrcoef(score[k], loss[k])[0, 1] for k in (reading.facts.probe != name for name in names)])
+    return Claim(
+        f"{form}: the first pair is more than the token's loss at w*",
+        "not tested (a control of ours)",
+        f"correlation of pair-1 scores with the loss {format_pm(float(r), float(jackknife(r, left)[1]))}, of ranks {rank:+.3f}",
+        "agrees" if abs(rank) < 0.5 else "partly" if abs(rank) < 0.8 else "differs",
+        null="0 if they had nothing to do with each other; errors by leaving out domains",
+    )
 
 
 def position_claim(reading: SeedReading, form: Form) -> Claim:

@@ -67,7 +67,8 @@ class ReadingPlan:
 
     def control(self) -> Recipe:
         """The same around a Gaussian: n_beta = 0, so the weights scatter without hearing the loss."""
-        return replace(self.recipe(), n_beta=0.0, coupling=Coupling(offset=0.1 * N_BETA))
+        once = self.recipe().with_schedule(draws=max(1, self.draws // 2))
+        return replace(once, n_beta=0.0, coupling=Coupling(offset=0.1 * N_BETA))
 
     def full_recipe(self, n_beta: float) -> Recipe:
         """All weights at once: stiffer, so shorter steps; only means are needed, so no response arms."""

@@ -74,6 +74,7 @@ def run(setting: Setting) -> list[Claim]:
         claims += [pairs.third_pair_claim(first, form, seed=seed), _table_claim(first, form)]
         claims += [controls.dataset_claim(first, form)]
         claims += controls.correlation_claims(first, form, measures[0])
+        claims += [controls.loss_claim(first, form, measures[0], seed=seed)]
         claims += [controls.position_claim(first, form), controls.gaussian_claim(first, control, form, seed=seed)]
         claims += additions.token_claims(first, form, measures[0], seed=seed)
         claims += [additions.head_claim(every, measures, form)] if len(every) > 1 else []
