@@ -133,16 +133,26 @@ def order(bench) -> dict | None:
         "devinterp, all rows": ("devinterp", {"batch_rows": 32}),
         "ours, all rows": ("ours", {"full_batch": True, "coupling": "antithetic"}),
         "devinterp, 8 rows, shuffled cycles": ("devinterp", {}),
+        "ours, 8 rows, shuffled cycles": ("ours", {"cycles": True, "coupling": "antithetic"}),
         "ours, 8 rows, with replacement": ("ours", {"coupling": "antithetic"}),
     }
-    rows: dict[str, dict] = {}
+    each: dict[str, dict[str, list[float]]] = {}
     for number, (name, (side, changes)) in enumerate(runs.items()):
         report = bench.run(side, job | changes, label=f"order-{number}")
-        rows[name] = {
-            head: peer_precision.mean_and_error(one["llc"]["draws_per_chain"])
-            for head, one in report["components"].items()
+        each[name] = {head: one["llc"]["draws_per_chain"] for head, one in report["components"].items()}
+    ours = {name: values for name, values in each.items() if name.startswith("ours")}
+    pairs = {
+        f"{name} - ours, all rows": {
+            head: peer_precision.mean_and_error(np.subtract(values[head], ours["ours, all rows"][head]))
+            for head in values
         }
-    return {"rows": rows}
+        for name, values in ours.items() if name != "ours, all rows"
+    }
+    rows = {
+        name: {head: peer_precision.mean_and_error(values) for head, values in heads.items()}
+        for name, heads in each.items()
+    }
+    return {"rows": rows, "same noise": pairs}
 
 
 CASES = {"toy": toy, "cost": cost, "pico": pico, "stories": stories, "order": order, "pythia": pythia}

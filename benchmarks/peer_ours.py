@@ -23,9 +23,11 @@ from susceptometer.compute.options import ReadOptions  # noqa: E402
 from susceptometer.compute.read import read  # noqa: E402
 from susceptometer.posterior.local import LocalPosterior  # noqa: E402
 from susceptometer.posterior.subject import Subject  # noqa: E402
+from susceptometer.sampling import run  # noqa: E402
 from susceptometer.sampling.coupling import antithetic, coupled, independent  # noqa: E402
+from susceptometer.sampling.noise import GroupBatches  # noqa: E402
 from susceptometer.sampling.recipe import Recipe, Schedule  # noqa: E402
-from susceptometer.sampling.run import Keep, run_cell  # noqa: E402
+from susceptometer.sampling.run import Keep  # noqa: E402
 from susceptometer.sampling.sgld import SGLD  # noqa: E402
 
 IMPORTED = time.process_time()
@@ -98,9 +100,22 @@ def run_component(subject: Subject, job: dict, component: str) -> tuple[xr.Datas
     }
 
 
+class ShuffledCycles(GroupBatches):
+    """devinterp's order of the data instead of ours: each cycle is a permutation of all rows, cut into batches."""
+
+    def _draw(self, size: int) -> torch.Tensor:
+        waiting = self.__dict__.setdefault("cycles", [[] for _ in self._orders])
+        for batches, order in zip(waiting, self._orders, strict=True):
+            if not batches:
+                batches.extend(torch.randperm(self._count, generator=order).split(size))
+        return torch.stack([batches.pop(0) for batches in waiting])
+
+
 def run_language(job: dict) -> dict:
     """All components of a language job; writes traces of loss rises where asked."""
     begin = time.process_time()
+    if job.get("cycles"):
+        run.GroupBatches = ShuffledCycles
     subject = language(job)
     report = {"cpu_s": {"model_load": time.process_time() - begin}, "components": {}}
     arrays: dict[str, np.ndarray] = {}
@@ -119,7 +134,7 @@ def run_toy(job: dict) -> dict:
     subject, recipe = toy(job["weights"]), recipe_of(job, "all")
     posterior = LocalPosterior(subject, subject.components["all"], recipe.n_beta, recipe.gamma)
     begin, wall = time.process_time(), time.perf_counter()
-    cell = run_cell(posterior, recipe, seed=job["seed"], groups=range(job["chains"]))
+    cell = run.run_cell(posterior, recipe, seed=job["seed"], groups=range(job["chains"]))
     cpu, steps = time.process_time() - begin, recipe.schedule.steps * job["chains"]
     values = job["n_beta"] * cell["loss"].mean(("member", "draw")).values
     return {

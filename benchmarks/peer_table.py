@@ -10,7 +10,8 @@ def table(results: dict) -> str:
         rows += toy_rows(results["toy"])
     if "cost" in results:
         rows += cost_rows(results["cost"])
-    rows += order_rows(results.get("order", {"rows": {}})["rows"])
+    if "order" in results:
+        rows += order_rows(results["order"]["rows"] | results["order"]["same noise"])
     for name in ("pico", "stories", "pythia"):
         if name in results:
             rows += precision_rows(name, results[name])
