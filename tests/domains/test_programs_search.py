@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from susceptometer.domains.programs.follow import OPEN, inserted
-from susceptometer.domains.programs.ideal import exact_coefficient, ideal
+from susceptometer.domains.programs.ideal import exact_coefficient
 from susceptometer.domains.programs.partial import Followed, completed, unpacked
 from susceptometer.domains.programs.search import BranchAndBound, Class
 from susceptometer.domains.programs.syndromes import syndrome_types

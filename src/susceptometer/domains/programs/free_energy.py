@@ -34,7 +34,7 @@ ASYMPTOTE = {
 
 def partition(name: Name, n_beta: float, form: Literal["f", "H"] = "f") -> float:
     """Z(n_beta) of M1 or M2 over the box, uniform in eps (not normalised by its volume 1/512)."""
-    depth = np.log(n_beta) * (1 if form == "f" else 0.5) + SPARE
+    depth = max(np.log(n_beta), 0.0) * (1 if form == "f" else 0.5) + SPARE
     u, u_weights = _logarithmic(depth)
     a1, share, third = BOX * u[:, None, None], u[None, :, None], BOX * u[None, None, :]
     a2 = (BOX - a1) * share

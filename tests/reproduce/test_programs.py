@@ -1,0 +1,80 @@
+"""The claim set ``programs`` at smoke scale: exact rows agree, verdicts can fail, pictures show the machines."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from susceptometer.domains.programs import library, pictures
+from susceptometer.reproduce import program_runs, programs, registry
+from susceptometer.reproduce.program_search import families, search_claims, searched
+from susceptometer.reproduce.setting import Setting
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory):
+    return Setting("smoke", 0, tmp_path_factory.mktemp("programs"), say=lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def table(setting):
+    return registry.reproduce("programs", setting)
+
+
+def test_every_claim_agrees_or_says_why_not(table):
+    verdicts = {row.text[:40]: row.verdict for row in table.claims}
+    assert len(verdicts) >= 12
+    assert set(verdicts.values()) <= {"agrees", "partly"}
+    assert [row.verdict for row in table.claims][:4] == ["agrees"] * 4
+
+
+def test_the_search_names_its_counts(table):
+    row = next(row for row in table.claims if row.text.startswith("Open"))
+    assert row.verdict == "partly"  # nothing found in what was searched proves nothing beyond it
+    assert row.ours.startswith("0 hits in 4 comparisons, 4 of them searched to the end")
+    assert "contains A, t = 2, states noisy, 3 x 2: 4" in row.ours
+    assert "contains A, t = 2, all squares noisy, 3 x 2: 8" in row.ours
+
+
+def test_cells_are_kept(table, setting):
+    again = program_runs.sampled(setting, program_runs.cases("smoke")[0])
+    assert again["exact"].tolist() == [3.5, 1.0, 3.5]
+    assert setting.cpu_seconds() > 0
+
+
+def test_a_wrong_exact_value_is_seen(table, setting, tmp_path):
+    """Planted fault: with M2's exact value under M1's name the claim fails."""
+    cells = [(case, program_runs.sampled(setting, case)) for case in program_runs.cases("smoke")[:2]]
+    wrong = {**cells[0][1], "exact": np.asarray([4.0, 1.0, 4.0])}
+    assert abs(programs._score(cells[0][0], cells[0][1])) < 4
+    assert programs._score(cells[0][0], wrong) < -8
+    assert programs._separation([(cells[0][0], {**cells[0][1], "exact": np.asarray([4.5, 1, 4.5])}), cells[1]]).verdict == "differs"
+
+
+def test_a_planted_hit_is_reported(table, setting, tmp_path):
+    """A smaller value in a larger class must turn the row to ``differs``."""
+    import shutil
+
+    copy = tmp_path / "cells"
+    shutil.copytree(setting.folder, copy)
+    planted = replace(setting, folder=copy)
+    family = families("smoke")[0][1]
+    found = dict(searched(planted, family, None))
+    for path in (copy / "search").glob("contains-A-2-st-4x2.npz"):
+        np.savez(path, **{**found, "fraction": np.asarray([7, 2])})
+    (row,) = search_claims(planted)
+    assert row.verdict == "differs"
+    assert "4 x 2: 7/2" in row.ours
+
+
+def test_figures_show_machines_runs_and_errors(table, setting):
+    found = programs.REPRODUCTION.figures(setting)
+    assert len(found) == 7
+    panels = pictures.syndrome_panels(library.detect_a(), library.contains_a(2, 3))
+    titles = {axes.get_title().split(":  ")[0] for axes in panels.axes if axes.get_visible()}
+    assert any(title.startswith("A,acc:st>r: 4 times, in 4 of 6 inputs") for title in titles)
+    diagram = pictures.machine_diagram(library.detect_a())
+    words = {text.get_text() for text in diagram.axes[0].texts}
+    assert {"r", "acc", "A/A,S", "_/_,S\nB/B,R"} <= words
+    heat = pictures.hessian_map(library.detect_a(), library.contains_a(2, 2))
+    assert "1.745, 1.000, 1.000, 0.255" in heat.axes[1].get_title()
