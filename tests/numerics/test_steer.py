@@ -7,7 +7,7 @@ import torch
 from susceptometer.domains.induction import match_length, planned_weights, seen_before
 from susceptometer.errors import DataError, RunError
 from susceptometer.patterning.controls import flagged, permuted, permuted_within, ranked_by
-from susceptometer.patterning.steer import Arm, Course, log_lines, observed_change, onset, steer
+from susceptometer.patterning.steer import Arm, Course, beside, log_lines, observed_change, onset, steer
 from susceptometer.patterning.weight_model import fit_weights
 from susceptometer.train.adamw import AdamW
 from susceptometer.train.loop import Training, stack, train
@@ -188,3 +188,12 @@ def test_observed_changes_are_paired_over_seeds():
     found = observed_change(base + np.array([[0.1, 0.0], [0.1, 0.2], [0.1, -0.2]]), base, ["a", "b"])
     assert found.value.to_numpy() == pytest.approx([0.1, 0.0])
     assert found.error.to_numpy() == pytest.approx([0.0, 0.2 / np.sqrt(3)])
+
+
+def test_predicted_stands_beside_observed():
+    base = np.zeros((4, 2))
+    seen = observed_change(np.array([[1.0, 2.0], [3.0, 2.0], [1.0, 2.5], [3.0, 1.5]]), base, ["a", "b"])
+    expected = observed_change(np.array([[2.0, 0.0], [2.5, 0.0], [1.5, 0.1], [2.0, -0.1]]), base, ["a", "b"])
+    table = beside({"up": expected}, {"up": seen})
+    assert table["observed"].tolist() == pytest.approx([2, 2]) and table["predicted"].tolist() == pytest.approx([2, 0])
+    assert table["gap"][0] == pytest.approx(0) and table["gap"][1] > 5

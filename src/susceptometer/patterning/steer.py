@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
@@ -183,3 +184,21 @@ def observed_change(arm: Array, baseline: Array, observables: Sequence[str], uni
         {"value": ("observable", change.mean(0)), "error": ("observable", error)}, {"observable": list(observables)}
     )
     return Estimate("observed change", data, len(change), unit)
+
+
+def beside(predicted: Mapping[str, Estimate], observed: Mapping[str, Estimate]) -> pd.DataFrame:
+    """Predicted and observed change of every arm and observable, with errors and the gap in joint standard errors.
+
+    The prediction is that of the local posterior at the measured model; a retrained model has another w*, so that a gap
+    is a finding about linear response, not an error of the estimate (`local_check` tests that).
+    """
+    rows = []
+    for arm, seen in observed.items():
+        for name in seen.data["observable"].to_numpy():
+            parts = [side.sel(observable=name) for side in (predicted[arm], seen)]
+            (p, dp), (o, do) = ((float(part.value), float(part.error)) for part in parts)
+            rows.append({
+                "arm": arm, "observable": str(name), "predicted": p, "predicted error": dp, "observed": o,
+                "observed error": do, "gap": (o - p) / float(np.hypot(dp, do)),
+            })  # fmt: skip
+    return pd.DataFrame(rows)
