@@ -141,7 +141,6 @@ def test_directions_lost_in_noise_are_not_inverted():
     made = plan(found, [1.0, -1.0])
     assert np.abs(made.rho(1.0, None) - 1).max() < 0.05 * np.abs(plan(found, [1.0, 1.0]).rho(1.0, None) - 1).max()
     assert "1 of 2 directions" in repr(made)
-    assert plan(found, [1.0, 0.0], how=Inversion(keep=1)).used.inverted.sum() == 1
 
 
 def test_the_ridge_is_chosen_where_halves_disagree():
@@ -153,9 +152,6 @@ def test_the_ridge_is_chosen_where_halves_disagree():
     made = plan(found, left @ [1.0, 1.0, 1.0], how=Inversion(resolved_at=-1e9))
     assert made.how.ridge > 0
     assert made.agreement.mean() > free.agreement.mean() + 0.1
-
-
-# --- limits -----------------------------------------------------------------------------------------
 
 
 PROGRAMS = [Limits(lowest=0.8, highest=1.3), Limits(budget=0.02), Limits(lowest=1.0, highest=9.0, mass=False)]
@@ -257,8 +253,7 @@ def test_a_surface_feature_that_explains_the_weights_is_found():
     table = surface(made, {"planted": feature, "noise": generator.standard_normal(400)}).set_index("feature")
     assert table.index[0] == "planted"
     assert table["correlation"]["planted"] > 0.95 and abs(table["correlation"]["noise"]) < 0.2
-    assert table["baseline"]["planted"] > 0.95 * table["plan"]["planted"]
-    assert abs(table["baseline"]["noise"]) < 0.3
+    assert table["baseline"]["planted"] > 0.95 * table["plan"]["planted"] and abs(table["baseline"]["noise"]) < 0.3
     assert table["explained"]["planted"] > 0.9 and table["explained"]["noise"] < 0.15
 
 
@@ -300,4 +295,4 @@ def test_a_plan_shows_itself():
     assert "3 of 3 directions" in repr(made) and "along the target" in repr(made)
     assert made._repr_html_().count("<table") == 3 and "<svg" in made._repr_html_()
     table = made.extremes(3, strings=list("abcde"))
-    assert len(table) == 6 and table["dh"].is_monotonic_increasing and table["text"][0].startswith("'")
+    assert len(table) == 6 and table["dh"].is_monotonic_increasing and table["text"][0][0] == "'"
