@@ -94,15 +94,20 @@ class TokenReader:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Per training step and token: standardised dh, late loss, induction flag, ``[steps, rows, K - 1]`` each."""
+    """Standardised dh, late loss and induction flag of every token of the steps from ``first`` on.
+
+    ``[steps, rows, K - 1]`` each.
+    """
 
     planned: NDArray[np.float16]
     loss: NDArray[np.float16]
     flag: NDArray[np.bool_]
+    first: int
 
     def at(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """The three of one step, float32 and bool ``[rows, K - 1]``."""
-        parts = (self.planned[step].astype(np.float32), self.loss[step].astype(np.float32), self.flag[step])
+        at = step - self.first
+        parts = (self.planned[at].astype(np.float32), self.loss[at].astype(np.float32), self.flag[at])
         a, b, c = map(torch.from_numpy, parts)
         return a, b, c
 

@@ -90,6 +90,7 @@ def scored_steps(
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> Scored:
-    """Blocks of `scored_steps` one after the other."""
-    return Scored(*(np.concatenate([part[name] for part in parts]) for name in ("planned", "loss", "flag")))
+def joined(parts: Sequence[Mapping[str, np.ndarray]], first: int) -> Scored:
+    """Blocks of `scored_steps` one after the other, the first of which begins at step ``first``."""
+    fields = (np.concatenate([part[name] for part in parts]) for name in ("planned", "loss", "flag"))
+    return Scored(*fields, first=first)

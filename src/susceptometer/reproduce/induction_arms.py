@@ -45,7 +45,7 @@ from susceptometer.train.loop import Source, stack, train, unstack
 Array = NDArray[np.float64]
 SCORES = ("prefix_matching", "previous_token", "in_context", "loss", "repeat_gain")
 LLC_PARTS = ("blocks.0.attn", "blocks.1.attn")
-BLOCK = 1000
+BLOCK = 500
 
 
 @dataclass(frozen=True)
@@ -146,14 +146,14 @@ class Experiment:
         flat = table.reshape(-1, table.shape[-1])
         return fit_weights(flat, self.plan.shift, rows, ceiling=ceiling, seed=self.setting.seed)
 
-    def scored(self, seed: int) -> Scored:
-        """Standardised dh, late loss and induction flag of every batch of a seed."""
+    def scored(self, seed: int, begin: int) -> Scored:
+        """Standardised dh, late loss and induction flag of every batch of a seed from step ``begin`` on."""
         source, blocks = self.text.source((seed,)), []
-        for start in range(0, self.size.steps, BLOCK):
+        for start in range(begin // BLOCK * BLOCK, self.size.steps, BLOCK):
             steps = range(start, min(start + BLOCK, self.size.steps))
             key = f"scores-seed{seed}-{start:05d}"
             blocks.append(self.setting.kept(key, partial(self._scores, source, steps)))
-        return joined(blocks)
+        return joined(blocks, begin // BLOCK * BLOCK)
 
     def _scores(self, source: Source, steps: range) -> Arrays:
         return scored_steps(reader(), self.model, source, steps, self.setting.say)
@@ -181,11 +181,10 @@ class Experiment:
         """``steps [T]`` and ``scores [T, seeds, SCORES]`` of an arm."""
 
         def make() -> Arrays:
-            weights = None
+            weights, begin = None, 0 if name.scratch else self.size.fork
             if name.strength:
-                scored = [self.scored(seed) for seed in self.size.seeds]
+                scored = [self.scored(seed, begin) for seed in self.size.seeds]
                 weights = rule(name.kind, name.strength, scored, seed=self.setting.seed)
-            begin = 0 if name.scratch else self.size.fork
             start = stack([init_params(making_of("pico-mini").config, seed=seed) for seed in self.size.seeds])
             course, into = self.course(from_step=begin, steps=self.size.steps), self.setting.folder / "arms"
             steer(course, {name.key: Arm(weights)}, start=start if name.scratch else self.trunk(), into=into)
