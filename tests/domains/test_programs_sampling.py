@@ -16,7 +16,7 @@ from susceptometer.sampling.reading import read_here
 from susceptometer.sampling.recipe import Recipe, Schedule
 from susceptometer.sampling.sgld import SGLD
 
-SHORT = Sweeps(chains=400, sweeps=240)
+SHORT = Sweeps(chains=320, sweeps=300)
 
 
 def z_score(estimate, exact, systematic=0.0):
@@ -94,7 +94,7 @@ def test_own_mala_agrees_with_coordinate_metropolis(seed):
 
 def test_metropolis_on_a_torch_device_agrees(seed):
     machine, question, n_beta, _ = MACHINES["M1"]
-    reading = metropolis(Potential(machine, question), n_beta, Sweeps(400, 150), device="cpu", seed=seed)
+    reading = metropolis(Potential(machine, question), n_beta, Sweeps(300, 300), device="cpu", seed=seed)
     assert abs(z_score(reading.llc, 3.5)) < 4.5
     assert "3." in repr(reading.llc)
 

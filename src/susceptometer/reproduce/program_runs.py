@@ -113,7 +113,7 @@ def cases(scale: Scale) -> list[Case]:
     return [*pair("f"), *pair("H"), *reader, *others, *or_machines(), small, *detect_a_machines()]
 
 
-LENGTH = {"smoke": Sweeps(200, 150), "cpu": Sweeps(300, 300), "gpu": Sweeps(8000, 300)}
+LENGTH = {"smoke": Sweeps(200, 300), "cpu": Sweeps(300, 300), "gpu": Sweeps(8000, 300)}
 """Chains and sweeps of one case."""
 
 
