@@ -83,14 +83,18 @@ def with_workers(subject, recipe, count):
     return seconds, start
 
 
+def nothing():
+    """A cell without work."""
+
+
 def sender_seconds(count=300):
     """Seconds of the sender per cell: handing out and taking in, with nothing to do between."""
     ray = ray_library()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    task = ray.remote(num_cpus=1)(abs)
-    ray.get([task.remote(-1) for _ in range(20)])
+    task = ray.remote(num_cpus=1)(nothing)
+    ray.get([task.remote() for _ in range(20)])
     begun = time.perf_counter()
-    running = [task.remote(-1) for _ in range(count)]
+    running = [task.remote() for _ in range(count)]
     while running:
         ready, running = ray.wait(running, num_returns=1)
         ray.get(ready)

@@ -22,10 +22,11 @@ from susceptometer.compute.cell_file import ARRAYS, write_cell
 from susceptometer.compute.cells import Order, Work, card_of
 from susceptometer.posterior.local import LocalPosterior
 from susceptometer.posterior.prefix import PrefixStore
+from susceptometer.sampling.captured import advancing, noise_for
 from susceptometer.sampling.moments import BLOCK_EVENTS, BLOCK_WEIGHTS
-from susceptometer.sampling.noise import GroupBatches, GroupNoise
+from susceptometer.sampling.noise import GroupBatches
 from susceptometer.sampling.recipe import Recipe
-from susceptometer.sampling.run import cell_dataset, note_separation, open_book, record, slope_fn
+from susceptometer.sampling.run import cell_dataset, note_separation, open_book, record
 from susceptometer.types import Batch, rows_of, take
 
 Shape = tuple[int, ...]
@@ -247,15 +248,14 @@ class Trial:
         self.short = recipe.with_schedule(burn_in=0, draws=self.draws, thin=1)
         self.book = open_book(self.part, self.short, self.groups)
         names, seed = (self.work.component,), self.order.card.seed
-        self.noise = GroupNoise(seed, names, groups, recipe.coupling, self.part.center)
-        self.batches = GroupBatches(self.part, recipe, seed=seed, groups=groups)
+        noise = noise_for(seed, names, groups, coupling=recipe.coupling, center=self.part.center)
+        batches = GroupBatches(self.part, recipe, seed=seed, groups=groups)
         chains = self.groups * recipe.coupling.members
-        self.state = recipe.sampler.init(self.part.center.expand(chains, -1), self.noise)
+        self.advance = advancing(self.part, recipe, batches, noise=noise, chains=chains)
         self.tilt = recipe.coupling.tilt(recipe.n_beta)
 
     def _step(self) -> None:
-        slope = slope_fn(self.part, self.batches, self.tilt)
-        self.state, _ = self.recipe.sampler.step(self.state, slope, self.noise)
+        self.state = self.advance(self.tilt)
         if self.recipe.coupling.responds:
             note_separation(self.book, self.state.position, 0)
 

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from susceptometer.errors import SubjectError
+from susceptometer.posterior import vocabulary
 from susceptometer.posterior.products import bfloat16_products, checked
 
 TILE = (504, 512)
@@ -119,8 +120,7 @@ def token_losses(hidden: Tensor, readout: Readout, targets: Tensor) -> Tensor:
 @torch.no_grad()
 def losses_and_slopes(hidden: Tensor, readout: Readout, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Losses ``[n]`` and their slopes along the hidden states ``[n, d]``, e.g. for forward-mode derivatives."""
-    losses, slopes = _sweep(hidden, readout, targets, sloped=True)
-    return losses, slopes
+    return _sweep(hidden, readout, targets, sloped=True)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -150,7 +150,10 @@ def _sweep(
     hidden: Tensor, readout: Readout, targets: Tensor, *, sloped: bool
 ) -> tuple[Tensor, Tensor]:
     """One pass over all tiles: losses ``[n]`` and, if ``sloped``, slopes ``[n, d]``."""
-    shift = readout.target_logits(hidden, targets)[:, None]
+    gpu, own_logits = on_gpu(hidden), readout.target_logits(hidden, targets)[:, None]
+    if gpu and vocabulary.serves(hidden.shape[1], bias=readout.bias is not None, capped=readout.softcap is not None):
+        return _attended(hidden, readout, targets)
+    shift = _largest_logits(hidden, readout) if gpu else own_logits
     total = hidden.new_zeros(len(hidden))
     slopes = hidden.new_zeros(hidden.shape if sloped else (0, hidden.shape[1]))
     for rows, entries, odds, steep in _tiles(hidden, readout, shift):
@@ -162,11 +165,39 @@ def _sweep(
             )
     if sloped:
         for rows in _slices(len(hidden), _tile(hidden)[0]):
-            own = _times(readout.weight[targets[rows]], _steepness(readout, shift[rows]))
+            own = _times(readout.weight[targets[rows]], _steepness(readout, own_logits[rows]))
             slopes[rows].div_(total[rows, None]).sub_(own)
     losses = total.log()
+    if gpu:
+        return losses.add_((shift - own_logits).squeeze(1)), slopes
     _redo_overflow(hidden, readout, targets, losses, slopes)
     return losses, slopes
+
+
+def on_gpu(hidden: Tensor) -> bool:
+    """Whether the way without any look at values from the host is taken: fused attention, or the maximum first."""
+    return hidden.is_cuda
+
+
+def _attended(hidden: Tensor, readout: Readout, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses ``[n]`` and slopes ``[n, d]`` by fused attention over the vocabulary."""
+    dtype = torch.bfloat16 if readout.precision == "bfloat16" and hidden.is_cuda else hidden.dtype
+    weight, bias = readout.weight.to(dtype), None if readout.bias is None else readout.bias.to(dtype)
+    whole, mean = vocabulary.attended(hidden.to(dtype), weight, bias)
+    losses = whole.to(hidden.dtype) - readout.target_logits(hidden, targets)
+    return losses, mean.to(hidden.dtype) - readout.weight[targets]
+
+
+def _largest_logits(hidden: Tensor, readout: Readout) -> Tensor:
+    """The largest logit ``[n, 1]`` of every row."""
+    tokens, words = _tile(hidden)
+    buffer = hidden.new_empty(min(tokens, len(hidden)) * words)
+    largest = hidden.new_full((len(hidden),), -torch.inf)
+    for entries in _slices(len(readout.weight), words):
+        for rows in _slices(len(hidden), tokens):
+            z = _tile_logits(readout, hidden[rows], entries, buffer)
+            torch.maximum(largest[rows], z.amax(1), out=largest[rows])
+    return largest[:, None]
 
 
 def _tiles(

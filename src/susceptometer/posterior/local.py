@@ -13,6 +13,7 @@ from susceptometer.posterior.component import Component
 from susceptometer.posterior.plain import plain_stages
 from susceptometer.posterior.prefix import PrefixStore, carry_bytes
 from susceptometer.posterior.products import reduced_products
+from susceptometer.posterior.room import events_in_room, meter_for
 from susceptometer.posterior.stages import Minibatch, PlacedStages, SlopedStages, Stages
 from susceptometer.posterior.subject import Subject
 from susceptometer.types import Batch, Carry, rows_of, take
@@ -20,8 +21,11 @@ from susceptometer.types import Batch, Carry, rows_of, take
 CACHE_BYTES = 1 << 30
 """A table of row gradients is kept up to this size."""
 
-PASS_EVENTS = 8192
-"""Chains x rows x events of one differentiated pass; larger work is cut into blocks of chains."""
+PASS_EVENTS, OBSERVED_EVENTS = 8192, 1 << 15
+"""Chains x rows x events of one pass with and without gradient on a CPU; on a GPU they follow free memory."""
+
+TRIAL = 4
+"""Chains and rows of the pass whose memory is measured on a GPU."""
 
 
 class Slope(NamedTuple):
@@ -136,17 +140,42 @@ class LocalPosterior:
         """Sum over rows of weight x mean row loss, ``[chains]``, and its gradient ``[chains, d]``."""
         if self._sloped:
             return self.stages.weighted_gradient(self.component, weights, carry, batch)
-        values, grads, start = [], [], 0
-        for w, index, size in self._blocks(weights, carry, batch.index):
-            leaf = w.detach().requires_grad_(True)
-            with torch.enable_grad(), reduced_products(self.precision):
-                loss = self.stages.losses(self.component, leaf, carry, index)
-                per_row = loss.flatten(2).mean(2) if loss.ndim > 2 else loss
-                value = (batch.weights[start : start + size] * per_row).sum(1)
-                grads.append(torch.autograd.grad(value.sum(), leaf)[0])
-            values.append(value.detach())
-            start += size
+        seen = rows_of(carry) if batch.index is None else batch.index.shape[1]
+        size = max(1, self.pass_events // max(1, seen * self.events))
+        picks = [None] * len(weights) if batch.index is None else batch.index.split(size)
+        passes = zip(weights.split(size), picks, batch.weights.split(size), strict=False)
+        found = [self._one_pass(w, carry, Minibatch(batch.rows, pick, share)) for w, pick, share in passes]
+        values, grads = zip(*found, strict=True)
         return torch.cat(values), torch.cat(grads)
+
+    def _one_pass(self, weights: Tensor, carry: Carry, batch: Minibatch) -> tuple[Tensor, Tensor]:
+        """As `weighted_gradient`, of as many chains as one pass holds."""
+        leaf = weights.detach().requires_grad_(True)
+        with torch.enable_grad(), reduced_products(self.precision):
+            loss = self.stages.losses(self.component, leaf, carry, batch.index)
+            per_row = loss.flatten(2).mean(2) if loss.ndim > 2 else loss
+            value = (batch.weights * per_row).sum(1)
+            return value.detach(), torch.autograd.grad(value.sum(), leaf)[0]
+
+    @cached_property
+    def pass_events(self) -> int:
+        """Chains x rows x events of one differentiated pass; larger work is cut into blocks of chains."""
+        meter = meter_for(self.center)
+        rows = torch.arange(min(TRIAL, rows_of(self.subject.data)))
+        carry = {} if meter is None else self.data_carry(rows)
+        weights = self.center.expand(TRIAL, -1)
+        batch = Minibatch(rows, None, weights.new_ones(TRIAL, len(rows)))
+        events = TRIAL * len(rows) * self.events
+        return events_in_room(PASS_EVENTS, lambda: self._one_pass(weights, carry, batch), events, meter)
+
+    @cached_property
+    def observed_events(self) -> int:
+        """Chains x rows x events of one pass without gradient."""
+        meter = meter_for(self.center)
+        rows = torch.arange(min(TRIAL, rows_of(self.subject.data)))
+        carry = {} if meter is None else self.data_carry(rows)
+        weights, events = self.center.expand(TRIAL, -1), TRIAL * len(rows) * self.events
+        return events_in_room(OBSERVED_EVENTS, lambda: self.losses(weights, carry), events, meter)
 
     def data_carry(self, rows: Tensor | None) -> Carry:
         """Prefix of the chosen data rows ``[unique, ...]``; cached for the whole data where it fits."""
@@ -223,14 +252,3 @@ class LocalPosterior:
         """The prefix of all rows, 32 at a time."""
         parts = [self.carry(take(data, rows)) for rows in torch.arange(rows_of(data)).split(32)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-    def _blocks(
-        self, weights: Tensor, carry: Carry, index: Tensor | None
-    ) -> list[tuple[Tensor, Tensor | None, int]]:
-        seen = rows_of(carry) if index is None else index.shape[1]
-        per_chain = max(1, seen * self.events)
-        size = max(1, PASS_EVENTS // per_chain)
-        picks = [None] * len(weights) if index is None else index.split(size)
-        return [
-            (part, pick, len(part)) for part, pick in zip(weights.split(size), picks, strict=False)
-        ]

@@ -28,7 +28,7 @@ def moved(thing: Any, device: torch.device | str, memo: Memo | None = None) -> A
         return _module(thing, device, memo)
     if isinstance(thing, Tensor):
         return _tensor(thing, device, memo)
-    if isinstance(thing, dict):
+    if isinstance(thing, Mapping):
         return {key: moved(value, device, memo) for key, value in thing.items()}
     if isinstance(thing, functools.partial):
         args = [moved(value, device, memo) for value in thing.args]
@@ -40,13 +40,8 @@ def moved(thing: Any, device: torch.device | str, memo: Memo | None = None) -> A
     return thing
 
 
-def moved_mapping(things: Mapping[str, Any], device: torch.device | str, memo: Memo) -> dict[str, Any]:
-    """Every value of a mapping moved."""
-    return {key: moved(value, device, memo) for key, value in things.items()}
-
-
 def _tensor(value: Tensor, device: torch.device | str, memo: Memo) -> Tensor:
-    key = (value.data_ptr(), value.dtype, tuple(value.shape), value.stride())
+    key = (value.untyped_storage()._cdata, value.storage_offset(), value.dtype, tuple(value.shape), value.stride())  # noqa: SLF001
     if key not in memo:
         memo[key] = value.detach().to(device)
     return memo[key]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from susceptometer.errors import SubjectError
 from susceptometer.posterior.component import Component
-from susceptometer.posterior.moved import Memo, moved, moved_mapping
+from susceptometer.posterior.moved import Memo, moved
 from susceptometer.posterior.stages import Stages
 from susceptometer.types import Batch, LossFn, Params, rows_of, take
 
@@ -79,10 +79,12 @@ class Subject:
         if all(value.device.type == device.type for value in self.params.values()):
             return self
         memo: Memo = {}
-        probes = {name: moved_mapping(batch, device, memo) for name, batch in self.probes.items()}
-        loss, stages = moved(self.loss, device, memo), moved(self.stages, device, memo)
-        params, data = moved_mapping(self.params, device, memo), moved_mapping(self.data, device, memo)
-        return replace(self, params=params, loss=loss, data=data, probes=probes, stages=stages)
+        other = copy.copy(self)  # checked already; moving changes no number but in its rounding
+        for name in ("params", "data", "loss", "stages"):
+            object.__setattr__(other, name, moved(getattr(self, name), device, memo))
+        probes = {name: moved(dict(batch), device, memo) for name, batch in self.probes.items()}
+        object.__setattr__(other, "probes", probes)
+        return other
 
     @torch.no_grad()
     def center_loss(self, batch: Batch) -> Tensor:

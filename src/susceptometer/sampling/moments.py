@@ -10,9 +10,6 @@ from susceptometer.posterior.local import LocalPosterior
 from susceptometer.sampling.coupling import Coupling
 from susceptometer.types import Batch, Carry, rows_of, take
 
-OBSERVE_EVENTS = 1 << 15
-"""Chains x tokens of one observable pass."""
-
 BLOCK_EVENTS, BLOCK_WEIGHTS = 1 << 13, 1 << 17
 """Small subjects are read several draws at a time: chains x base tokens and chains x d of one block, at most."""
 
@@ -67,7 +64,8 @@ class ProbeReader:
     @property
     def _rows(self) -> int:
         """Rows of a chunk."""
-        return max(1, OBSERVE_EVENTS // (self.block * self.chains * self.posterior.events))
+        each = self.block * self.chains * self.posterior.events
+        return max(1, self.posterior.observed_events // each)
 
     def _chunks(self, probe: Batch) -> Iterator[Batch]:
         return (take(probe, rows) for rows in torch.arange(rows_of(probe)).split(self._rows))
@@ -90,10 +88,10 @@ class Moments:
         self.center = reader.center()
         self.base_tokens = reader.base_tokens
         tokens, halves = len(self.center), 2 if coupling.responds else 0
-        self.sum_l = torch.zeros(groups, tokens, dtype=torch.float64)
-        self.sum_gl = torch.zeros(groups, tokens, dtype=torch.float64)
-        self.pair = torch.zeros(groups, halves, tokens, dtype=torch.float64)
-        self.loss = torch.full((groups, coupling.members, draws), torch.nan, dtype=torch.float64)
+        zeros = self.center.new_zeros  # float64, where the chains are
+        self.sum_l, self.sum_gl = zeros(groups, tokens), zeros(groups, tokens)
+        self.pair = zeros(groups, halves, tokens)
+        self.loss = self.center.new_full((groups, coupling.members, draws), torch.nan)
 
     def update(self, weights: Tensor, first: int) -> None:
         """Add draws ``first``, ``first + 1``, ... of all chains, ``weights`` ``[draws, chains, d]``."""

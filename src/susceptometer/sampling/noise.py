@@ -106,14 +106,15 @@ class GroupBatches:
     def _split(self, rows: Tensor, base: int, tilt: float) -> Minibatch:
         groups, seen = rows.shape
         members = self._coupling.members
-        index = torch.arange(groups * seen).reshape(groups, seen).repeat_interleave(members, 0)
+        index = torch.arange(groups * seen, device=self._arms.device).reshape(groups, seen)
+        index = index.repeat_interleave(members, 0)
         n_beta, arms = self._posterior.n_beta, self._arms[:, None]
         if seen == base:
             weights = ((n_beta + tilt * arms) / base).expand(-1, base)
         else:
-            drift = torch.full((len(arms), base), n_beta / base, dtype=arms.dtype)
+            drift = arms.new_full((len(arms), base), n_beta / base)
             weights = torch.cat([drift, (tilt * arms / (seen - base)).expand(-1, seen - base)], 1)
-        return Minibatch(rows.reshape(-1), index, weights)
+        return Minibatch(rows.reshape(-1).to(arms.device), index, weights)
 
     def _correction(self, base: Tensor, extra: Tensor, tilt: float) -> Tensor | None:
         if not self._centered:

@@ -8,10 +8,11 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from susceptometer.posterior.local import LocalPosterior, Slope
+from susceptometer.posterior.local import LocalPosterior
 from susceptometer.sampling.base import SlopeFn
+from susceptometer.sampling.captured import advancing, noise_for, slope_on
 from susceptometer.sampling.moments import Moments, ProbeReader
-from susceptometer.sampling.noise import GroupBatches, GroupNoise
+from susceptometer.sampling.noise import GroupBatches
 from susceptometer.sampling.recipe import Recipe
 
 OK, NON_FINITE, ESCAPED = 0, 1, 2
@@ -83,21 +84,20 @@ def run_cell(
     """
     keep = keep or Keep()
     chains = len(groups) * recipe.coupling.members
-    noise = GroupNoise(
-        seed, (posterior.component.name,), groups, recipe.coupling, posterior.center
-    )
+    center, names = posterior.center, (posterior.component.name,)
+    noise = noise_for(seed, names, groups, coupling=recipe.coupling, center=center)
     batches = GroupBatches(posterior, recipe, seed=seed, groups=groups)
     book = open_book(posterior, recipe, len(groups))
-    state = recipe.sampler.init(posterior.center.expand(chains, -1), noise)
+    advance = advancing(posterior, recipe, batches, noise=noise, chains=chains)
     schedule, full_tilt = recipe.schedule, recipe.coupling.tilt(recipe.n_beta)
     for step in range(schedule.steps):
         tilt = full_tilt if step >= recipe.sampler.warm_up else 0.0
-        state, _ = recipe.sampler.step(state, slope_fn(posterior, batches, tilt), noise)
+        state = advance(tilt)
         if recipe.coupling.responds:
             note_separation(book, state.position, step)
         looked = step % HEALTH_EVERY == HEALTH_EVERY - 1 or step == schedule.steps - 1
         if looked:
-            note_health(book, state.position - posterior.center, step, recipe)
+            note_health(book, state.position - center, step, recipe)
         taken = step + 1 - schedule.burn_in
         if taken > 0 and taken % schedule.thin == 0:
             note_draw(book, posterior, state.position, taken // schedule.thin - 1, keep)
@@ -111,13 +111,7 @@ def run_cell(
 
 def slope_fn(posterior: LocalPosterior, batches: GroupBatches, tilt: float) -> SlopeFn:
     """The slope of U on this step's mini-batch; the batch is drawn once, however often it is asked."""
-    batch, correction = batches.next(tilt)
-
-    def slope(position: Tensor) -> Slope:
-        here = posterior.slope(position, batch)
-        return here if correction is None else here._replace(likelihood=here.likelihood + correction)
-
-    return slope
+    return slope_on(posterior, *batches.next(tilt))
 
 
 def open_book(posterior: LocalPosterior, recipe: Recipe, groups: int) -> Book:
@@ -128,15 +122,15 @@ def open_book(posterior: LocalPosterior, recipe: Recipe, groups: int) -> Book:
     moments = Moments(
         ProbeReader(posterior, chains), coupling, groups=groups, draws=schedule.draws, tilt=tilt
     )
-    pairs = coupling.signs if coupling.responds else 0
+    pairs, device = coupling.signs if coupling.responds else 0, posterior.center.device
     return Book(
         moments=moments,
-        distance2=torch.full((chains, schedule.draws), torch.nan, dtype=torch.float64),
-        separation=torch.full((groups, pairs, schedule.steps), torch.nan),
+        distance2=torch.full((chains, schedule.draws), torch.nan, dtype=torch.float64, device=device),
+        separation=torch.full((groups, pairs, schedule.steps), torch.nan, device=device),
         status=np.full(groups, OK, dtype=np.int8),
         failed_step=np.full(groups, -1, dtype=np.int64),
         sum_v=torch.zeros_like(posterior.center, dtype=torch.float64),
-        counted=torch.zeros(2, dtype=torch.float64),
+        counted=torch.zeros(2, dtype=torch.float64, device=device),
         block=moments.reader.block,
     )
 
@@ -180,8 +174,8 @@ def record(book: Book, posterior: LocalPosterior, keep: Keep) -> None:
     book.distance2[:, first : first + len(size)] = size.T
     well = torch.as_tensor(book.status == OK).to(size.device)
     well = well.repeat_interleave(size.shape[1] // len(well)) & torch.isfinite(size)
-    book.sum_v += displacement.sum((0, 1)) if well.all() else displacement[well].sum(0)
-    book.counted += torch.stack([size[well].sum(), well.sum().to(size)]).cpu()
+    book.sum_v += displacement.where(well[..., None], 0.0).sum((0, 1))
+    book.counted += torch.stack([size.where(well, 0.0).sum(), well.sum().to(size)])
     if keep.weights:
         book.kept.setdefault("weights", []).extend(position.float().cpu())
     if keep.tokens:
@@ -194,18 +188,18 @@ def cell_dataset(book: Book, recipe: Recipe, groups: Sequence[int]) -> xr.Datase
     """The records as named arrays."""
     shape = (len(groups), recipe.coupling.members)
     moments = book.moments
-    lost = ~torch.isfinite(moments.loss).flatten(1).all(1).numpy()
+    lost = ~torch.isfinite(moments.loss).flatten(1).all(1).cpu().numpy()
     book.status[lost & (book.status == OK)] = NON_FINITE
     data = {
-        "loss": (("group", "member", "draw"), moments.loss.numpy()),
-        "distance2": (("group", "member", "draw"), book.distance2.reshape(*shape, -1).numpy()),
-        "sum_l": (("group", "token"), moments.sum_l.numpy()),
-        "sum_gl": (("group", "token"), moments.sum_gl.numpy()),
-        "pair": (("group", "half", "token"), moments.pair.numpy()),
-        "separation": (("group", "sign", "step"), book.separation.numpy()),
+        "loss": (("group", "member", "draw"), moments.loss.cpu().numpy()),
+        "distance2": (("group", "member", "draw"), book.distance2.cpu().reshape(*shape, -1).numpy()),
+        "sum_l": (("group", "token"), moments.sum_l.cpu().numpy()),
+        "sum_gl": (("group", "token"), moments.sum_gl.cpu().numpy()),
+        "pair": (("group", "half", "token"), moments.pair.cpu().numpy()),
+        "separation": (("group", "sign", "step"), book.separation.cpu().numpy()),
         "status": (("group",), book.status),
         "failed_step": (("group",), book.failed_step),
-        "center_loss": (("token",), moments.center.numpy()),
+        "center_loss": (("token",), moments.center.cpu().numpy()),
     }
     extra = {"weights": "weight", "tokens": "token"}
     for name, values in book.kept.items():
