@@ -1,14 +1,20 @@
 """``susceptometer plan`` on a run of a tiny model: targets in words, limits, weights as a file, errors."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from susceptometer import cli
+from susceptometer.compute.opened import reading_at
 from susceptometer.compute.read import read
+from susceptometer.patterning.local_check import local_check
+from susceptometer.patterning.surface import surface, token_features
+from susceptometer.patterning.words import plan_in_words
 from susceptometer.train.weighted_data import load_weights
-from toy_subject import HEADS, recipe, tiny
+from susceptometer.view.plan_page import plan_page, write_plan_page
+from toy_subject import HEADS, recipe, rows, tiny
 
 HEAD = "blocks.0.attn.head.0"
 
@@ -47,8 +53,8 @@ def test_llc_targets_carry_n_beta_and_pairs_have_numbers(capsys, run):
 def test_limits_and_kinds_of_data(capsys, run, tmp_path):
     path = tmp_path / "rows.npy"
     said(capsys, run, "--target", "pair:1=0.0001", "--per", "row", "--bounds", 0.9, 1.2, "--out", path)
-    rows = load_weights(path).values
-    assert rows.shape == (6,) and rows.min() > 0.899 and rows.max() < 1.201
+    weights = load_weights(path).values
+    assert weights.shape == (6,) and weights.min() > 0.899 and weights.max() < 1.201
     said(capsys, run, "--target", "pair:1=0.0001", "--per", "probe", "--budget", 0.2, "--out", tmp_path / "p.parquet")
     assert load_weights(tmp_path / "p.parquet").about["names"] == "base other"
 
@@ -71,3 +77,20 @@ def test_the_plan_is_shown(capsys, run):
     assert cli.main(["plan", str(run), "--target", f"{HEAD}=-0.0001"]) == 0
     shown = capsys.readouterr().out
     assert "directions inverted" in shown and "along the target" in shown
+
+
+def test_the_page_holds_the_plan_and_escapes_text(run, tmp_path):
+    observed = pytest.importorskip("pandas").DataFrame({"arm": ["up"]})
+    reading = reading_at(run)
+    made = plan_in_words(reading, [f"{HEAD}=-0.0001"])
+    strings = ["<b>", "&", *"cdefghijk"]
+    check = local_check(made, replace(tiny(), data=rows("base")), recipe(4), seed=2)
+    table = surface(made, token_features(made, strings))
+    text = plan_page(made, strings=strings, check=check, features=table, observed=observed)
+    for heading in ("What is asked", "Which data", "the surface", "is predicted", "Local check", "was observed"):
+        assert heading in text
+    assert "&lt;b&gt;" in text and ">&amp;<" in text and "<b>" not in text and "https:" not in text
+    assert text.count('class="row"') == 4 and "measured/predicted" in text
+    path = tmp_path / "page.html"
+    write_plan_page(path, plan_page(made))
+    assert "What was observed" not in path.read_text() and "Which data" in path.read_text()

@@ -46,7 +46,7 @@ def text(plan: Any) -> str:
     return "\n".join(
         [
             heading(plan), trust(plan), expected(plan).to_string(index=False), "",
-            "along the target (1 is what was asked):", _round(plan.sweep(STRENGTHS)).to_string(index=False),
+            "along the target (1 is what was asked):", rounded(plan.sweep(STRENGTHS)).to_string(index=False),
         ]
     )  # fmt: skip
 
@@ -54,8 +54,8 @@ def text(plan: Any) -> str:
 def html(plan: Any) -> str:
     """The same for a notebook, with the histogram of the weights and the most and least wanted data."""
     parts = [f"<p>{escape(heading(plan))}<br>{escape(trust(plan))}</p>", expected(plan).to_html(index=False)]
-    parts += [_round(plan.sweep(STRENGTHS)).to_html(index=False), histogram(plan)]
-    return "".join([*parts, _round(plan.extremes(5)).to_html(index=False)])
+    parts += [rounded(plan.sweep(STRENGTHS)).to_html(index=False), histogram(plan)]
+    return "".join([*parts, rounded(plan.extremes(5)).to_html(index=False)])
 
 
 def histogram(plan: Any, bins: int = 30) -> str:
@@ -73,5 +73,6 @@ def histogram(plan: Any, bins: int = 30) -> str:
     return f'<svg width="{10 * bins}" height="62" role="img" aria-label="{label}">{bars}</svg><p>{label}</p>'
 
 
-def _round(table: pd.DataFrame) -> pd.DataFrame:
+def rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its numbers as text of four digits."""
     return table.apply(lambda column: column.map("{:.4g}".format) if column.dtype.kind == "f" else column)

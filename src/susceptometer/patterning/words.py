@@ -1,6 +1,5 @@
 """Plans asked for in words, as on the command line: targets, limits, per token or row, and the weights as a file."""
 
-from argparse import Namespace
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,33 +37,6 @@ def plan_in_words(
     if pairs:
         return plan(found, sum(_pair(found, word) for word in pairs), limits=limits)
     return plan(found, dict(_named(found, word) for word in targets), limits=limits)
-
-
-def answer(reading: Reading, asked: Namespace, strings: Sequence[str] | None) -> tuple[str, dict[str, object]]:
-    """What ``susceptometer plan`` says, and the same as plain values; writes the weights where ``asked.out`` is given.
-
-    Args:
-        reading: Chains.
-        asked: ``target per strength bounds budget examples out``, as the command's options.
-        strings: Of every token id, to show tokens; None shows ids.
-
-    Raises:
-        DataError: As `plan_in_words`.
-    """
-    limits = None
-    if asked.bounds or asked.budget is not None:
-        limits = Limits(**dict(zip(("lowest", "highest"), asked.bounds or (), strict=False)), budget=asked.budget)
-    made = plan_in_words(reading, asked.target, per=asked.per, limits=limits)
-    told = [repr(made)]
-    if asked.examples:
-        known = strings if asked.per == "token" else None
-        told.append(made.extremes(asked.examples, strings=known).to_string(index=False))
-    if asked.out:
-        file_weights(made, asked.per, asked.strength).save(asked.out)
-        told.append(f"weights: {asked.out}")
-    rows = made.predicted(asked.strength).data.to_dataframe().reset_index().to_dict("records")
-    out = {"predicted": rows, "strength": asked.strength, "agreement": made.agreement.tolist(), "out": asked.out}
-    return "\n".join(told), out
 
 
 def file_weights(made: Plan, per: str, strength: float) -> DataWeights:

@@ -21,9 +21,9 @@ def parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
         parts[name].add_argument("model", help=MODEL, nargs="?" if name == "read" else None)
         parts[name].add_argument("--step", type=int, default=-1, help="training step of a bundled model")
         parts[name].add_argument("--data", help="text file or folder, or token rows .npy")
-    for name in ("llc", "chi", "spectrum", "embed", "report", "doctor", "plan"):
+    for name in ("llc", "chi", "spectrum", "embed", "cluster", "sae", "report", "doctor", "plan"):
         parts[name].add_argument("run", help="a run folder")
-    for name in ("llc", "chi", "spectrum", "embed"):
+    for name in ("llc", "chi", "spectrum", "embed", "cluster", "sae"):
         parts[name].add_argument("--drop-failed", action="store_true", help="look at the healthy groups only")
     parts["quickstart"].add_argument("--into", default="runs/quickstart", help="folder of run and page")
     parts["components"].add_argument("pattern", nargs="?", help="names, short names or globs")
@@ -36,6 +36,7 @@ def parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_reproduction(parts["reproduce"])
     _add_plan(parts["plan"])
     _add_structure(parts["spectrum"], parts["embed"])
+    _add_clusters(parts["cluster"], parts["sae"])
     _add_settings(parts["calibrate"], groups=8)
     _add_settings(parts["read"], groups=None)
     _add_read_options(parts["read"])
@@ -55,6 +56,23 @@ def _add_structure(spectrum: argparse.ArgumentParser, embed: argparse.ArgumentPa
     embed.add_argument("--neighbours", type=int, default=45, help="nearest neighbours that count as near")
     embed.add_argument("--min-dist", type=float, default=0.1, help="how close points may lie")
     embed.add_argument("--metric", default="euclidean", choices=["euclidean", "cosine"], help="distance of vectors")
+
+
+def _add_clusters(cluster: argparse.ArgumentParser, sae: argparse.ArgumentParser) -> None:
+    for part in (cluster, sae):
+        part.add_argument("--form", default="within-run", choices=["within-run", "two-run"], help="estimator of chi")
+        part.add_argument("--neighbours", type=int, default=45, help="nearest neighbours of each token in the graph")
+        part.add_argument("--graph", default="mutual", choices=["mutual", "union"], help="when two tokens are joined")
+        part.add_argument("--phi-max", type=float, help="largest conductance; default: calibrated on a null cloud")
+        part.add_argument("--null", default="copula", choices=["copula", "shuffled"], help="which null cloud")
+        part.add_argument("--seed", type=int, default=0, help="names all random streams")
+    cluster.add_argument("--cards", type=int, default=12, help="clusters described, at most")
+    cluster.add_argument("--contexts", type=int, default=6, help="examples per cluster")
+    cluster.add_argument("--against", metavar="RUN", help="another run of the same tokens, e.g. at n_beta = 0")
+    cluster.add_argument("--out", help="table of tokens: .parquet (for embedding-atlas too) or .csv")
+    sae.add_argument("--features", help="folder with cfg.json and weights; default: pico's bundled dictionary")
+    sae.add_argument("--stream", type=int, default=1, help="residual stream: 0 embedding, l after block l - 1")
+    sae.add_argument("--place", default="target", choices=["context", "target"], help="where features are read")
 
 
 def _add_reproduction(part: argparse.ArgumentParser) -> None:
@@ -78,6 +96,7 @@ def _add_plan(part: argparse.ArgumentParser) -> None:
     part.add_argument("--budget", type=float, help="largest share of the data that may be moved")
     part.add_argument("--examples", type=int, default=0, help="show so many most and least weighted data")
     part.add_argument("--out", help="weights: .parquet or .npy")
+    part.add_argument("--page", help="also write a page: .html")
 
 
 def _add_settings(part: argparse.ArgumentParser, *, groups: int | None) -> None:
