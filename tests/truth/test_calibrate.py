@@ -11,6 +11,7 @@ from susceptometer.estimate.convergence import skewness
 from susceptometer.estimate.curvature import spectrum
 from susceptometer.estimate.llc import llc
 from susceptometer.posterior.local import LocalPosterior
+from susceptometer.estimate.susceptibility import susceptibility_coupled
 from susceptometer.posterior.component import whole_component
 from susceptometer.posterior.subject import Subject
 from susceptometer.sampling.coupling import antithetic, coupled
@@ -139,3 +140,16 @@ def test_a_singular_loss_is_stiffer_away_from_its_center():
     found = calibrate(make(), component, aim, seed=13)
     assert found.recipe.sampler.step_size * (aim.gamma + aim.n_beta * 12 * 0.01) < 2
     assert np.isfinite(found.llc).all()
+
+
+def test_the_expected_noise_of_responses_is_what_runs_show():
+    """RMS error of the coupled column over its spread, against the errors of a run with the recipe."""
+    system = gaussian.random_quadratic(6, sizes=(4, 2), tokens=4, spread=0.5)
+    model, aim = subject(system), Aim(n_beta=20.0, gamma=20.0, coupling=coupled(0.1), groups=16)
+    found = calibrate(model, "block0", aim, seed=3)
+    chi = susceptibility_coupled(read(model, found.recipe, 4, components=("block0",)))
+    exact = gaussian.susceptibility(system.restrict(range(4)), system.restrict(range(4)).energy(20.0, 20.0).law)
+    shown = float(np.sqrt((chi.error**2).mean())) / exact.std()
+    assert 0.5 < found.expected_noise / shown < 2.0
+    assert found.contraction.valid
+    assert abs(found.response_bias[0]) < 0.02

@@ -192,14 +192,14 @@ def _report(pilot: _Pilot, near: Surroundings, both: Levels, *, probe_tokens: in
     at_step = law.llc(recipe.sampler)
     bias = both.loss_bias()
     per_group = aim.n_beta * both.coarse["loss"].mean(("member", "draw")).values
-    sized, mixing, expected = _sized(recipe, aim, both.coarse, costs=(step_tokens(posterior, recipe), probe_tokens))
+    plan = _sized(recipe, aim, both.coarse, costs=(step_tokens(posterior, recipe), probe_tokens))
     return Calibration(
-        recipe=sized, component=posterior.component.name,
+        recipe=plan.recipe, component=posterior.component.name,
         curvature=(max(pilot.found.largest, near.largest), pilot.found.smallest), gaussian_llc=(exact, at_step),
-        heating=step * aim.n_beta**2 * near.noise / 4, mixing=mixing,
+        heating=step * aim.n_beta**2 * near.noise / 4, mixing=plan.mixing,
         step_bias=(at_step / exact - 1 if exact else 0.0, *bias), response_bias=both.response_bias(),
         drift=drift_z(both.coarse), llc=(float(per_group.mean()), _error(per_group)), pilot_groups=len(per_group),
-        expected_error=expected, contraction=verdict,
+        expected_error=plan.error, expected_noise=plan.noise, contraction=verdict,
     )  # fmt: skip
 
 
@@ -213,10 +213,18 @@ def _verdict(pilot: _Pilot, near: Surroundings, both: Levels) -> Contraction:
     return contraction(both.coarse.assign_attrs(measured), pilot.recipe)
 
 
-def _sized(
-    recipe: Recipe, aim: Aim, cell: xr.Dataset, *, costs: tuple[int, int]
-) -> tuple[Recipe, float, float]:
-    """The recipe with thinning and draws, its mixing time in kept draws, and the error it should reach.
+@dataclass(frozen=True)
+class _Plan:
+    """A sized recipe, its mixing time in kept draws, its error of the LLC and its noise of a response (see there)."""
+
+    recipe: Recipe
+    mixing: float
+    error: float
+    noise: float
+
+
+def _sized(recipe: Recipe, aim: Aim, cell: xr.Dataset, *, costs: tuple[int, int]) -> _Plan:
+    """The recipe with thinning and draws.
 
     Args:
         recipe: With its final coupling.
@@ -240,5 +248,17 @@ def _sized(
     normal = [mixing * (skewness(trace) / limit) ** 2, reading * (steep / limit) ** 2]
     least = max(LEAST_DRAWS, recipe.schedule.burn_in / thin, *normal)
     draws = int(np.clip(ceil(max(variance / want**2, least)), 1, MOST_DRAWS))
-    sized = recipe.with_schedule(draws=draws, thin=thin)
-    return sized, mixing, aim.n_beta * float(np.sqrt(variance / draws))
+    longer = draws / reading / (cell.sizes["draw"] / mixing_time(seen[1]))
+    return _Plan(
+        recipe.with_schedule(draws=draws, thin=thin), mixing, aim.n_beta * float(np.sqrt(variance / draws)),
+        _response_noise(cell, longer * aim.groups) if recipe.coupling.responds else float("nan"),
+    )  # fmt: skip
+
+
+def _response_noise(cell: xr.Dataset, more: float) -> float:
+    """RMS error of a base token's response over the sd of the column, from ``more`` times one pilot group."""
+    columns = cell["pair"].values.sum(1) / cell.sizes["draw"]
+    columns = columns - columns.mean(1, keepdims=True)
+    noise = float(columns.var(0, ddof=1).mean())
+    signal = float(columns.mean(0).var()) - noise / len(columns)
+    return float(np.sqrt(noise / more / signal)) if signal > 0 else float("inf")

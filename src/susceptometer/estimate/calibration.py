@@ -53,6 +53,7 @@ class Calibration:
         llc: Pilot value and error.
         pilot_groups: Groups behind the pilot's errors (t with one less).
         expected_error: Error of the learning coefficient that the recipe is expected to reach.
+        expected_noise: Expected error of a token's coupled response over the spread of the column; NaN without arms.
         contraction: Verdict on the coupled pilot; None without response arms.
     """
 
@@ -68,6 +69,7 @@ class Calibration:
     llc: tuple[float, float]
     pilot_groups: int
     expected_error: float
+    expected_noise: float
     contraction: Contraction | None
 
     def without_step_bias(self, estimate: Estimate) -> Estimate:
@@ -120,7 +122,10 @@ class Calibration:
         (value, error), coupled = self.llc, self.contraction
         verdict = ""
         if coupled is not None:
-            verdict = " The coupled arms contract (values at h and h/2 agree)."
+            verdict = (
+                " The coupled arms contract (values at h and h/2 agree); a token's response should have an error of "
+                f"{self.expected_noise:.0%} of the spread of its column."
+            )
             if coupled.faults:
                 verdict = f" Response arms were dropped, since they do not contract: {'; '.join(coupled.faults)}."
         return (

@@ -18,7 +18,7 @@ NUDGE = 1e-2
 DENSE = 64
 """Up to this many weights the whole Hessian is formed instead."""
 
-HESSIAN_ROWS = 64
+HESSIAN_ROWS = 32
 """Data rows whose mean loss stands for L in Hessian products."""
 
 Function = Callable[[np.ndarray], np.ndarray]
