@@ -21,7 +21,11 @@ from susceptometer.sampling.recipe import Recipe, Schedule
 from susceptometer.sampling.sgld import SGLD, LeimkuhlerMatthews
 
 AIM = Aim(n_beta=30, gamma=300, batch_rows=4)
-STEPS = [(SGLD, 0.1), (SGLD, 0.3), *((LeimkuhlerMatthews, reach) for reach in (0.25, 0.5, 1.0, 1.5))]
+STEPS = [
+    (SGLD, 0.1, 4), *((LeimkuhlerMatthews, reach, 4) for reach in (0.25, 0.5, 1.0, 1.5)),
+    *((LeimkuhlerMatthews, 1.0, rows) for rows in (1, 2, 8)),
+]
+"""Sampler, eps P_max / 2, rows of a mini-batch."""
 
 
 def lean():
@@ -84,10 +88,10 @@ def step_table(subject, head: str) -> None:
     """Signal to noise per group of the centred column over CPU seconds, burn-in included."""
     found = calibrate(subject, head, AIM, seed=0)
     top, small = 30 * found.curvature[0] + 300, lean()
-    for kind, reach in STEPS:
+    for kind, reach, rows in STEPS:
         step = 2 * reach / top
         plan = Recipe(
-            sampler=kind(step_size=step), n_beta=30.0, gamma=300.0, coupling=coupled(0.1), batch_rows=4, centered=True,
+            sampler=kind(step_size=step), n_beta=30.0, gamma=300.0, coupling=coupled(0.1), batch_rows=rows, centered=True,
             schedule=Schedule(groups=6, burn_in=int(np.ceil(6 / (300 * step))), draws=24),
         )  # fmt: skip
         seconds, reading = timed(lambda plan=plan: read_here(small, {head: small.components[head]}, plan, seed=3))
@@ -96,7 +100,7 @@ def step_table(subject, head: str) -> None:
         signal = columns.mean(0).var() - noise / len(columns)
         value = llc(reading)
         print(
-            f"{kind.__name__} eps P/2 = {reach}: burn-in {plan.schedule.burn_in}, {seconds:.0f} CPU s, SNR per group "
+            f"{kind.__name__} eps P/2 = {reach}, {rows} rows: burn-in {plan.schedule.burn_in}, {seconds:.0f} CPU s, SNR per group "
             f"{signal / noise:.2f}, per CPU second {signal / noise / seconds:.3f}; LLC {value.value[0]:.2f} ± "
             f"{value.error[0]:.2f}, |z| of chi {np.median(np.abs(susceptibility_coupled(reading).z(0))):.1f}", flush=True,
         )
