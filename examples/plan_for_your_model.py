@@ -9,7 +9,7 @@ import susceptometer as sm
 
 model, text, part, out = sys.argv[1:5]
 subject = sm.language.load(model, data=text, plan=sm.language.TextPlan(length=64, data_rows=8, base_rows=8))
-chains = sm.Schedule(groups=8, burn_in=20, draws=10, thin=2)  # sm.calibrate(subject, part, ...) finds step and lengths
+chains = sm.Schedule(groups=4, burn_in=10, draws=10, thin=2)  # sm.calibrate(subject, part, ...) finds step and lengths
 sampler = sm.LeimkuhlerMatthews(step_size=1e-3)
 recipe = sm.Recipe(sampler=sampler, schedule=chains, n_beta=30, gamma=300, coupling=sm.coupled(), batch_rows=4)
 reading = sm.read_here(subject, subject.components.match(part), recipe, seed=0)
