@@ -15,6 +15,7 @@ from domains.hf_family import subject as family
 from susceptometer.domains.transformer import shapes
 from susceptometer.domains.transformer_components import transformer_components
 from susceptometer.domains.transformer_stages import TransformerStages
+from susceptometer.errors import SubjectError
 from susceptometer.posterior import kernel
 from susceptometer.posterior.local import LocalPosterior
 from susceptometer.posterior.moved import moved
@@ -162,6 +163,12 @@ def test_moving_a_subject_keeps_shared_weights_shared():
     part = one.components["0:0"]
     there, here = (s.losses(part, part.gather(one.params)[None], s.prefix(part, one.data), None) for s in (stages, one.stages))
     assert torch.equal(there, here)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_missing_device_is_one_clear_error():
+    with pytest.raises(SubjectError, match="no CUDA device in subject.*cuda.*use the device 'cpu'"):
+        family("gpt2").on("cuda")
 
 
 def test_a_subject_that_is_there_already_is_not_moved():

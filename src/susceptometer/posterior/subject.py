@@ -74,8 +74,16 @@ class Subject:
 
         Weights, data and probes are moved, and whatever tensors the loss and the stages hold (if they are modules,
         partials or dataclasses; a closure keeps its own).
+
+        Raises:
+            SubjectError: There is no such device.
         """
         device = torch.device(device)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise SubjectError(
+                "there is no CUDA device", where=f"subject {self.name}", value=str(device),
+                why="PyTorch sees none (or was installed without CUDA)", do="use the device 'cpu'",
+            )
         if all(value.device.type == device.type for value in self.params.values()):
             return self
         memo: Memo = {}

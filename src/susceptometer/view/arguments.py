@@ -20,7 +20,8 @@ def parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
     for name in ("components", "calibrate", "read"):
         parts[name].add_argument("model", help=MODEL, nargs="?" if name == "read" else None)
         parts[name].add_argument("--step", type=int, default=-1, help="training step of a bundled model")
-        parts[name].add_argument("--data", help="text file or folder, or token rows .npy")
+        parts[name].add_argument("--data", help="text file or folder, hub:NAME, or token rows .npy")
+        parts[name].add_argument("--device", default="cpu", help="cpu or cuda; workers of --engine ray take GPUs themselves")
     for name in ("llc", "chi", "spectrum", "embed", "cluster", "sae", "report", "doctor", "plan"):
         parts[name].add_argument("run", help="a run folder")
     for name in ("llc", "chi", "spectrum", "embed", "cluster", "sae"):
