@@ -21,7 +21,7 @@ def parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
         parts[name].add_argument("model", help=MODEL, nargs="?" if name == "read" else None)
         parts[name].add_argument("--step", type=int, default=-1, help="training step of a bundled model")
         parts[name].add_argument("--data", help="text file or folder, hub:NAME, or token rows .npy")
-        parts[name].add_argument("--device", default="cpu", help="cpu or cuda; workers of --engine ray take GPUs themselves")
+        parts[name].add_argument("--device", default="cpu", help="cpu or cuda (Ray workers take GPUs themselves)")
     for name in ("llc", "chi", "spectrum", "embed", "cluster", "sae", "report", "doctor", "plan"):
         parts[name].add_argument("run", help="a run folder")
     for name in ("llc", "chi", "spectrum", "embed", "cluster", "sae"):
