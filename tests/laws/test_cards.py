@@ -7,7 +7,7 @@ from pyarrow import parquet
 
 from susceptometer.errors import DataError
 from susceptometer.structure.cluster import Clusters, ClusterSettings
-from susceptometer.structure.vectors import estimate_of
+from susceptometer.structure.vectors import as_estimate
 from susceptometer.structure.export import principal_plane, token_table, write_tokens
 from susceptometer.structure.labels import Makeup, short_label
 from susceptometer.structure.response import response_of
@@ -165,7 +165,7 @@ def test_the_principal_plane(seed):
 def test_vectors_without_chains_can_be_clustered_and_shown(known):
     labels, chi = known
     value = chi.estimate().value
-    bare = estimate_of(
+    bare = as_estimate(
         value.values.T.astype(np.float32), value.drop_vars("component").coords, names=HEADS
     )
     assert clusters_of(labels, bare).cards(WORDS)[1].label == "'7' in sums"

@@ -60,7 +60,7 @@ def token_table(
         "row": value["row"].to_numpy(),
         "position": value["position"].to_numpy(),
         "cluster": clusters.labels,
-        "label": pa.DictionaryArray.from_arrays(_after_body(clusters.labels), [BODY_NAME, *names]),
+        "label": pa.array(np.array([BODY_NAME, *names])[clusters.labels + 1]).dictionary_encode(),
         "x": places[:, 0].astype(np.float32),
         "y": places[:, 1].astype(np.float32),
     }
@@ -95,7 +95,3 @@ def principal_plane(points: NDArray[np.floating]) -> NDArray[np.float32]:
     two = axes[:, [-1, -2]]
     two = two * np.sign(two[np.abs(two).argmax(0), [0, 1]])
     return (centred @ two).astype(np.float32)
-
-
-def _after_body(labels: NDArray[np.int32]) -> pa.Array:
-    return pa.array(labels + 1, type=pa.int32())

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from susceptometer.estimate.estimate import Estimate
 
 
-def estimate_of(
+def as_estimate(
     vectors: NDArray[np.floating], tokens: Mapping, *, names: Sequence[str], error: float = np.nan
 ) -> Estimate:
     """Vectors ``[tokens, coordinates]`` as an estimate of dims component x token, for `cluster`, cards and export.
