@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import pytest
 import ray.exceptions
 
+from susceptometer.cli import COMMANDS
 from susceptometer.compute import parcel
+from susceptometer.compute.asked import asked_engine
 from susceptometer.compute.cells import Order, missing_work
 from susceptometer.compute.options import ReadOptions
 from susceptometer.compute.parcel import beacon, make_cell, packed
@@ -19,6 +21,7 @@ from susceptometer.compute.read import extend, read, wanting
 from susceptometer.compute.store import new_card, write_run
 from susceptometer.errors import RunError, SubjectError
 from susceptometer.sampling.run import Keep
+from susceptometer.view.arguments import parser
 from kills import RayDriver, ray_workers
 from toy_subject import HEADS, recipe, rows, same_numbers, tiny
 
@@ -190,6 +193,20 @@ def test_without_ray_one_error_names_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(RunError, match=r"Ray is not installed.*pip install 'susceptometer\[cluster\]'"):
         ray_library()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--engine", "ray", "--workers", "3"], (None, 3)),
+        (["--ray-address", "auto"], ("auto", None)),
+        ([], None),
+    ],
+)
+def test_the_command_line_chooses_the_engine(words, expected):
+    given = parser({name: "" for name in COMMANDS}).parse_args(["read", "pico", *words])
+    engine = asked_engine(given, print)
+    assert expected == ((engine.address, engine.workers) if isinstance(engine, RayEngine) else None)
 
 
 def test_an_address_where_nothing_answers_is_one_error(order, monkeypatch):
