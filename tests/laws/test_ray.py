@@ -204,7 +204,7 @@ def test_without_ray_one_error_names_the_command(monkeypatch):
     ],
 )
 def test_the_command_line_chooses_the_engine(words, expected):
-    given = parser({name: "" for name in COMMANDS}).parse_args(["read", "pico", *words])
+    given = parser(dict.fromkeys(COMMANDS, "")).parse_args(["read", "pico", *words])
     engine = asked_engine(given, print)
     assert expected == ((engine.address, engine.workers) if isinstance(engine, RayEngine) else None)
 
