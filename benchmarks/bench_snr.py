@@ -45,7 +45,7 @@ class Size:
     gamma: float
 
 
-PICO_SIZE, OTHER_SIZE = Size(129, 16, 4, 40, 300.0), Size(65, 16, 2, 20, 1000.0)
+PICO_SIZE, OTHER_SIZE = Size(129, 16, 4, 40, 300.0), Size(33, 16, 2, 20, 1000.0)
 PICO_HEADS = [f"blocks.{layer}.attn.head.{head}" for layer in (0, 1) for head in (0, 3, 4, 7)]
 OTHER_HEADS = [
     f"blocks.{layer}.attn.head.{head}"

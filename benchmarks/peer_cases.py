@@ -72,11 +72,11 @@ def cost(bench) -> dict:
         rows[label] = {side: costs(kept, component) for side, kept in reports.items()}
         if batch_rows == 8:
             for precision in ("mixed", "bfloat16"):
-                kept = [bench.run("ours", job | {"precision": precision}, label=f"{component}-{precision}")
-                        for _ in range(bench.repeats)]
+                kept = [bench.run("ours", job | {"precision": precision}, label=f"{component}-{precision}-{turn}")
+                        for turn in range(bench.repeats)]
                 rows[label][f"ours, {precision}"] = costs(kept, component)
     job = language_job(model, "huggingface", tokens, loss="cross_entropy")
-    fused = [bench.run("devinterp", job, label="user-loss") for _ in range(bench.repeats)]
+    fused = [bench.run("devinterp", job, label=f"user-loss-{turn}") for turn in range(bench.repeats)]
     rows["l0h0 8x64"]["devinterp, user's own fused loss"] = costs(fused, "l0h0")
     return {"rows": rows}
 
@@ -92,7 +92,7 @@ def pythia(bench) -> dict:
     """Pythia-14M shape, head l0h0: agreement and time to a given error."""
     model, tokens = pythia_files(bench, rows=16)
     job = language_job(model, "huggingface", tokens, components=["full", "l0h0"], chains=6, draws=8,
-                       thin=2, burn_in=8, timing_chains=1)
+                       thin=2, burn_in=6, batch_rows=4, timing_chains=1)
     return peer_precision.compare(bench, job, label="pythia", heads=1)
 
 

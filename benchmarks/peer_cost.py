@@ -20,11 +20,11 @@ def timings(bench, job: dict, runs: dict[str, dict], *, label: str) -> dict[str,
     """
     short = job | {"chains": job.get("timing_chains", 4), "draws": 3, "burn_in": 2, "thin": 3}
     reports: dict[str, list[dict]] = {name: [] for name in runs}
-    for _ in range(bench.repeats):
+    for turn in range(bench.repeats):
         for name, changes in runs.items():
             side = "devinterp" if name == "devinterp" else "ours"
             one = short | changes
-            reports[name].append(bench.run(side, one, label=f"{label}-{name}-timing"))
+            reports[name].append(bench.run(side, one, label=f"{label}-{name}-timing{turn}"))
     return {
         name: {
             "peak_rss_mb": median(report["peak_rss_mb"] for report in kept),

@@ -3,7 +3,8 @@
     python benchmarks/peer_devinterp.py --peer-venv DIR [--only toy,cost,pico,pythia,stories] [--stories DIR]
 
 Makes devinterp's virtual environment when DIR is missing. Each tool runs in a process of its own with one
-thread; models and tokens go across as files, so neither imports the other. Writes
+thread; models and tokens go across as files, so neither imports the other. With ``--keep`` the same command goes on
+where it was stopped. Writes
 ``benchmarks/results/peer_devinterp.json`` (``--out``) and prints a table. What is compared: ``README.md`` here.
 """
 
@@ -51,16 +52,18 @@ class Bench:
         self.folder, self.repeats, self.stories = folder, repeats, stories
 
     def run(self, side: str, job: dict, *, label: str) -> dict:
-        """Run one job on ``side`` (``devinterp`` or ``ours``); returns its report."""
+        """Run one job on ``side`` (``devinterp`` or ``ours``) unless its report lies in the folder; returns the report."""
         stem = self.folder / f"{label}-{side}"
         paths = {"report": f"{stem}.json", "traces": f"{stem}.npz"}
-        stem.with_suffix(".job").write_text(json.dumps(job | paths))
-        done = subprocess.run(
-            [*self.commands[side], str(stem.with_suffix(".job"))],
-            env=os.environ | ONE_THREAD, capture_output=True, text=True,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{side} failed on {label}:\n{done.stderr[-3000:]}")
+        asked, order = json.dumps(job | paths), Path(f"{stem}.job")
+        if not (order.exists() and order.read_text() == asked and Path(paths["report"]).exists()):
+            Path(paths["report"]).unlink(missing_ok=True)
+            order.write_text(asked)
+            done = subprocess.run(
+                [*self.commands[side], str(order)], env=os.environ | ONE_THREAD, capture_output=True, text=True,
+            )
+            if done.returncode:
+                raise RuntimeError(f"{side} failed on {label}:\n{done.stderr[-3000:]}")
         report = json.loads(Path(paths["report"]).read_text()) | {"traces": paths["traces"]}
         print(f"  {label} {side}: {report['cpu_s']['process']:.1f} CPU s", flush=True)
         return report
@@ -70,7 +73,7 @@ class Bench:
         reports: dict[str, list[dict]] = {"devinterp": [], "ours": []}
         for turn in range(self.repeats):
             for side, kept in reports.items():
-                kept.append(self.run(side, job | {"seed": job["seed"] + 1000 * turn}, label=label))
+                kept.append(self.run(side, job | {"seed": job["seed"] + 1000 * turn}, label=f"{label}-{turn}"))
         return reports
 
 

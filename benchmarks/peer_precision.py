@@ -16,6 +16,9 @@ RUNS = {
 }
 """How each estimator's chains run; the last three are susceptometer's."""
 
+REDUCED = {"bfloat16": {"coupling": "independent", "precision": "bfloat16"}}
+"""Timed only: independent chains with bfloat16 products."""
+
 H = 0.1
 """Response step of the coupled runs."""
 
@@ -25,7 +28,7 @@ def compare(bench, job: dict, *, label: str, heads: int) -> dict:
     found: dict[str, dict] = {}
     for name in RUNS:
         found[name] = run(bench, job, name, label=label, shared=found.get("antithetic"))
-    times = timings(bench, job, RUNS, label=label)
+    times = timings(bench, job, RUNS | REDUCED, label=label)
     names = [name for name in job["components"] if name != "full"]
     rows = {head: compare_head(found, times, job, head=head, heads=heads) for head in names}
     return {

@@ -61,6 +61,15 @@ def order_rows(found: dict) -> list[Row]:
 def precision_rows(name: str, found: dict) -> list[Row]:
     """Agreement per head, seconds to devinterp's error, and the factors."""
     rows: list[Row] = []
+    theirs = found["cost"]["devinterp"]
+    for part, price in theirs.items():
+        for kind in ("independent", "bfloat16"):
+            ours = found["cost"].get(kind, {}).get(part)
+            if ours:
+                spent = [found["job"]["thin"] * one["cpu_s_per_step"] + one["cpu_s_per_observable_pass"]
+                         for one in (price, ours)]
+                rows.append((f"{name} {part}, a draw: {found['job']['thin']} steps and observables, {kind}",
+                             *(f"{s * 1e3:.1f} ms" for s in spent), f"{spent[0] / spent[1]:.1f}x"))
     for head, one in found["heads"].items():
         pairs = (one["llc"]["devinterp"], one["llc"]["independent"])
         values = (f"{value:.3f} ± {error:.3f}" for value, error in pairs)
