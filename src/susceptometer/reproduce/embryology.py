@@ -30,8 +30,8 @@ PLANS: dict[Scale, ReadingPlan] = {
         tilt_rows=2, batch_rows=1, full_draws=4, characters=30_000,
     ),
     "cpu": ReadingPlan(
-        name="rows129", text=TextPlan(length=129, data_rows=256, base_rows=8, probe_rows=4), domain_rows=2,
-        made_rows={"arithmetic": 1, "brackets": 1, "repeats": 1, "white space": 4}, groups=8, draws=2, tilt_rows=4,
+        name="rows129", text=TextPlan(length=129, data_rows=256, base_rows=8, probe_rows=4), domain_rows=1,
+        made_rows={"arithmetic": 1, "brackets": 1, "repeats": 1, "white space": 4}, groups=6, draws=2, tilt_rows=4,
     ),
     "gpu": ReadingPlan(
         name="rows257", text=TextPlan(length=257, data_rows=1024, base_rows=16, probe_rows=8), domain_rows=6,

@@ -31,7 +31,7 @@ PLANS: dict[Scale, ReadingPlan] = {
     ),
     "cpu": ReadingPlan(
         name="rows257", text=TextPlan(length=257, data_rows=256, base_rows=16, probe_rows=6), domain_rows=6,
-        made_rows=dict.fromkeys(MADE, 2), groups=8, draws=3,
+        made_rows=dict.fromkeys(MADE, 2), groups=6, draws=2,
     ),
     "gpu": ReadingPlan(
         name="rows257", text=TextPlan(length=257, data_rows=1024, base_rows=64, probe_rows=52), domain_rows=52,
