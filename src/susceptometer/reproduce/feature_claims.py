@@ -1,4 +1,4 @@
-"""Claims beside the clusters: autoencoder features that name them, vectors at forward cost, planted clumps."""
+"""Claims beside the clusters: autoencoder features that name them, planted clumps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,29 +10,21 @@ from numpy.typing import NDArray
 
 from susceptometer.domains.activations import (
     Place,
-    auxiliary_inputs,
     probe_tokens,
     residual_streams,
     target_activations,
 )
 from susceptometer.domains.dictionaries import bundled_dictionary, stream_of_rows, token_features
-from susceptometer.estimate.estimate import format_pm
 from susceptometer.reproduce.claims import Claim
 from susceptometer.reproduce.cluster_cells import Spectroscopy
-from susceptometer.reproduce.cluster_claims import FEWEST, decided
+from susceptometer.reproduce.cluster_claims import FEWEST
 from susceptometer.reproduce.setting import Arrays, Setting
 from susceptometer.structure.cluster import ClusterSettings, cluster_points
 from susceptometer.structure.match import LEVELS, Matching, match_clusters, wilson
 from susceptometer.structure.sae import SAE
 from susceptometer.structure.sae_training import SAEPlan, train_sae
 from susceptometer.structure.stability import best_jaccard
-from susceptometer.structure.upsample import (
-    UpsamplePlan,
-    fit_upsampler,
-    reliable_whitening,
-    token_means,
-    upsample_quality,
-)
+from susceptometer.structure.upsample import UpsamplePlan
 from susceptometer.testbed.clumps import ClumpPlan, clumped
 
 PLACES: tuple[Place, ...] = ("context", "target")
@@ -47,6 +39,7 @@ class FeaturePlan:
         dictionary: Bundled autoencoders are used where None, else one is trained so on the text's own data rows.
         permutations: Of the null.
         auxiliary: The auxiliary network.
+        wide_rows: Rows of further text that get predicted vectors.
         neighbours: Of the overlap of measured and predicted vectors.
         planted: Planted clumps to find.
         clumps: Settings of that search.
@@ -56,6 +49,7 @@ class FeaturePlan:
     dictionary: SAEPlan | None
     permutations: int
     auxiliary: UpsamplePlan
+    wide_rows: int
     neighbours: int
     planted: ClumpPlan
     clumps: ClusterSettings
@@ -82,7 +76,7 @@ def _matched(
     sae = _dictionary(world, plan, stream, seed=setting.seed)
     tokens = probe_tokens(world.subject)
     vectors = target_activations(residual_streams(world.subject, tokens[:, :-1])[stream], place)
-    natural = torch.from_numpy(_natural(world))
+    natural = torch.from_numpy(natural_tokens(world))
     vectors = vectors[natural]
     found = match_clusters(
         world.found[form].members, token_features(sae, vectors), world.facts.ids, world.facts.row,
@@ -134,100 +128,11 @@ def _dictionary(world: Spectroscopy, plan: FeaturePlan, stream: int, *, seed: in
     return train_sae(stream_of_rows(world.subject, rows, [stream])[0], plan.dictionary, seed=seed)
 
 
-def _natural(world: Spectroscopy) -> NDArray[np.bool_]:
+def natural_tokens(world: Spectroscopy) -> NDArray[np.bool_]:
     """Natural tokens among all tokens of the probes."""
     from susceptometer.reproduce.language_tokens import token_facts
 
     return token_facts(world.subject).natural
-
-
-def upsample_claims(setting: Setting, world: Spectroscopy, plan: FeaturePlan) -> list[Claim]:
-    """How well a network predicts whitened chi on held-out rows, and whether its clusters are the measured ones."""
-    kept = setting.kept("upsampled", lambda: _upsampled(setting, world, plan))
-    r2, error, ceiling, token = (kept[name] for name in ("r2", "r2_error", "ceiling", "token_r2"))
-    told = "; ".join(
-        f"pc {i + 1} {format_pm(a, b)} of {c:.2f}"
-        for i, (a, b, c) in enumerate(zip(r2, error, ceiling, strict=True))
-        if i < 6
-    )
-    overlap, halves, chance = (
-        float(kept[name]) for name in ("overlap", "overlap_halves", "overlap_chance")
-    )
-    reached = float((r2 / ceiling).mean())
-    measured_clusters, again = world.found["within-run"], int(kept["again"])
-    total = measured_clusters.count
-    return [
-        Claim(
-            "within-run: a network predicts whitened chi from one forward pass (R^2 on held-out rows)",
-            "an auxiliary model raises 4.25M to 46M vectors; its fit is not published (Timaeus, April 2026)",
-            f"{told}; mean {r2.mean():.2f} over {len(r2)} pcs = {reached:.0%} of what noise allows; "
-            f"cosine {float(kept['cosine']):.2f}",
-            "agrees"
-            if reached > 0.5
-            else "partly"
-            if (r2 > token + 2 * error).any()
-            else "differs",
-            null=f"mean of the next token over the training rows: {token.mean():.2f}",
-        ),
-        Claim(
-            "within-run: predicted vectors have the neighbours of the measured ones",
-            "not published (Timaeus, April 2026)",
-            f"{overlap:.2f} of the {int(kept['k'])} nearest neighbours agree on held-out rows",
-            "agrees" if overlap > 0.8 * halves else "partly" if overlap > 3 * chance else "differs",
-            null=f"chance {chance:.3f}; two halves of the chains agree on {halves:.2f}",
-        ),
-        Claim(
-            "within-run: clusters of predicted vectors are the clusters of measured ones",
-            "57,236 clusters from 46M upsampled vectors of Pythia-1.4B (Timaeus, April 2026)",
-            f"{int(kept['clusters'])} clusters of predicted vectors (all rows); {again} of {total} "
-            f"measured clusters overlap one by 0.5 or more; median overlap {_median(kept['jaccard'])}",
-            decided(
-                measured_clusters,
-                "agrees" if again > 0.5 * total else "partly" if again else "differs",
-            ),
-            null=f"overlap by chance {measured_clusters.chance:.3f}",
-        ),
-    ]
-
-
-def _upsampled(setting: Setting, world: Spectroscopy, plan: FeaturePlan) -> Arrays:
-    """Quality on held-out rows (every fourth), and clusters of the predictions of all rows."""
-    setting.say("training the auxiliary network")
-    chi, facts = world.chi["within-run"], world.facts
-    rows = np.unique(facts.row, return_inverse=True)[1]
-    held = rows % 4 == 0
-    inputs = auxiliary_inputs(world.subject, probe_tokens(world.subject))[
-        torch.from_numpy(_natural(world))
-    ]
-    whitening = reliable_whitening(chi.of_tokens(~held))
-    targets = whitening.map(chi.matrix().mean(0))
-    model = fit_upsampler(
-        inputs[torch.from_numpy(~held)],
-        targets[~held],
-        rows[~held],
-        plan.auxiliary,
-        seed=setting.seed,
-    )
-    predicted = model(inputs)
-    by_token = token_means(targets[~held], facts.ids[~held], facts.ids[held])
-    quality = upsample_quality(
-        predicted[held],
-        by_token,
-        chi.of_tokens(held),
-        whitening,
-        k=plan.neighbours,
-        seed=setting.seed,
-    )
-    labels = cluster_points(predicted, world.settings, seed=setting.seed).partition.labels
-    jaccard = best_jaccard(world.found["within-run"].labels, labels)
-    numbers = {
-        name: np.array(getattr(quality, name))
-        for name in ("cosine", "overlap", "overlap_halves", "overlap_chance", "k")
-    }
-    return {
-        **{name: getattr(quality, name) for name in ("r2", "r2_error", "ceiling", "token_r2")}, **numbers,
-        "clusters": np.array(labels.max() + 1), "again": np.array((jaccard >= 0.5).sum()), "jaccard": jaccard,
-    }  # fmt: skip
 
 
 def planted_claim(setting: Setting, plan: FeaturePlan) -> Claim:

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from susceptometer.reproduce import cluster_claims as clusters
 from susceptometer.reproduce import feature_claims as features
+from susceptometer.reproduce import upsample_claims as upsampling
 from susceptometer.reproduce.claims import Claim
 from susceptometer.reproduce.cluster_cells import Spectroscopy, spectroscopy_of
 from susceptometer.reproduce.feature_claims import FeaturePlan
@@ -33,14 +34,16 @@ SETTINGS: dict[Scale, ClusterSettings] = {"smoke": SMALL, "cpu": PUBLISHED, "gpu
 FEATURES: dict[Scale, FeaturePlan] = {
     "smoke": FeaturePlan(
         streams=(1,), dictionary=SAEPlan(features=128, k=8, steps=60, batch=512), permutations=5,
-        auxiliary=UpsamplePlan(hidden=64, epochs=6), neighbours=15,
+        auxiliary=UpsamplePlan(hidden=64, epochs=6),
+        wide_rows=32, neighbours=15,
         planted=ClumpPlan(points=2000, dims=16, clumps=5, smallest=30, largest=60),
         clumps=ClusterSettings(
             k=20, walk=Walk(tolerance=2e-4, min_degree=5.0, body_share=0.1), effort=Effort(patience=100)
         ),
     ),
     "cpu": FeaturePlan(
-        streams=(1, 2), dictionary=None, permutations=20, auxiliary=UpsamplePlan(), neighbours=45,
+        streams=(1, 2), dictionary=None, permutations=20, auxiliary=UpsamplePlan(),
+        wide_rows=960, neighbours=45,
         planted=ClumpPlan(), clumps=ClusterSettings(walk=Walk(min_degree=45 / 4), effort=Effort(patience=500)),
     ),
 }  # fmt: skip
@@ -69,7 +72,7 @@ def run(setting: Setting) -> list[Claim]:
         claims.append(clusters.training_claim(world, seed=seed))
     return [
         *claims,
-        *features.upsample_claims(setting, world, plan),
+        *upsampling.upsample_claims(setting, world, plan, PLANS[setting.scale]),
         features.planted_claim(setting, plan),
     ]
 
