@@ -14,7 +14,7 @@ ROOMS = {
     "types": 0, "errors": 0, "rng": 0, "tree": 0,
     "posterior": 1, "sampling": 2, "testbed": 3, "estimate": 4, "structure": 5, "train": 6,
     "patterning": 7, "compute": 8, "develop": 9, "view": 10, "domains": 11, "reproduce": 12,
-    "cli": 13, "__main__": 14, "__init__": 14,
+    "commands": 13, "cli": 14, "__main__": 15, "__init__": 15,
 }  # fmt: skip
 
 

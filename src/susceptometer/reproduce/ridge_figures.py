@@ -16,8 +16,8 @@ COLORS = ("#3b5bdb", "#d9762b", "#0ca5a0", "#1b2230", "#9c6ade", "#c2853a", "#5b
 def ridge_figures(setting: Setting) -> Mapping[str, Figure]:
     """Caption to figure, from kept cells."""
     return {
-        "Loss out of distribution over training, mean and range over seeds. Dashed: dMMSE of the same diversity; dotted: "
-        "ridge. A transient ridge falls towards the dotted line and rises again.": loss_figure(setting),
+        "Loss out of distribution over training, mean and range over seeds. Dashed: dMMSE of the same diversity; "
+        "dotted: ridge. A transient ridge falls towards the dotted line and rises again.": loss_figure(setting),
         "Joint trajectory PCA of all runs on sequences of the root task. Discs: the ideal predictors, projected only.":
             plane_figure(setting),
         "Learning coefficient over training on each run's own distribution, mean over seeds, one standard error.":

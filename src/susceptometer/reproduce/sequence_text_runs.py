@@ -73,8 +73,8 @@ def loaded(setting: Setting, step: int) -> Subject:
     """The bundled small model at the ``step``-th stored checkpoint, with the text of the setting."""
     config = making_of(MODEL).config
     data, base = ({"tokens": rows} for rows in text_rows(setting))
-    params = load_weights(MODEL, step=step)
     at = available(MODEL)[0][step]
+    params = load_weights(MODEL, step=at)
     return Subject(
         f"{MODEL}, step {at:,}", params, partial(loss, config=config), data, {"base": base},
         {"full": whole_component("full", params)},

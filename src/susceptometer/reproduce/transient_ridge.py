@@ -146,7 +146,8 @@ def llc_claim(setting: Setting) -> Claim:
         "The move from ridge to dMMSE is accompanied by a rise of the learning coefficient (ridge is simpler)",
         "lambda(dMMSE) > lambda(ridge) where ridge is transient (carroll2025); no LLC over time is printed there",
         f"LLC at steps {read}: {'; '.join(lines)}"
-        + (f"; M 8, from the ridge phase to the end: {_pm(change)}" if change else ""), verdict, "new tasks for every sequence, no second phase: last row",
+        + (f"; M 8, from the ridge phase to the end: {_pm(change)}" if change else ""), verdict,
+        "new tasks for every sequence, no second phase: last row",
     )  # fmt: skip
 
 
