@@ -103,7 +103,7 @@ def test_frozen_square_attains_the_bound():
 @pytest.mark.parametrize(("length", "steps"), DETECT_A)
 def test_detect_a(length, steps):
     question = library.contains_a(length, steps)
-    degree = 3 if steps > 3 + length // 3 else 4
+    degree = 4 if steps < 4 else 3
     values = [exact_coefficient(library.detect_a(), question, degree, s) for s in SEMANTICS]
     assert tuple(str(v.newton) for v in values) == DETECT_A[length, steps]
     assert values[0].degree == degree and all(v.stable for v in values if degree == 4)
@@ -158,7 +158,7 @@ def test_parity_check_computes_its_function():
 def test_parity_check_values():
     machine = library.parity_check()
     assert shown(machine, library.balanced(1, 2), 4) == "20 (1)"
-    assert [shown(machine, library.balanced(1, 3), d) for d in (2, 4, 5)] == ["29 (1)", "33 (2)", "33 (2)"]
+    assert [shown(machine, library.balanced(1, 3), d) for d in (2, 3)] == ["29 (1)", "33 (2)"]
 
 
 @pytest.mark.slow
@@ -166,6 +166,7 @@ def test_parity_check_on_two_letters():
     machine, question = library.parity_check(), library.balanced(2, 7)
     assert shown(machine, question, 3) == "102 (2)"
     assert shown(machine, question, 4) == "102 (1)"
+    assert [shown(machine, library.balanced(1, 3), d) for d in (4, 5)] == ["33 (2)"] * 2
     assert [shown(machine, library.balanced(1, 4), d) for d in (3, 4)] == ["103/3 (1)"] * 2
 
 
@@ -216,7 +217,7 @@ def test_two_algorithms_agree_and_bounds_hold(seed):
     from susceptometer.domains.programs.machine import run
 
     draw = np.random.default_rng(seed)
-    for _ in range(12):
+    for _ in range(8):
         machine = random_machine(draw)
         question = own_problem(machine, 2, 3)
         types = ideal(machine, question, 3)
@@ -246,3 +247,11 @@ def test_the_wrong_machine_is_refused():
             library.parity_check(), problem(("_", "AA"), lambda w: "accept", 1), 3
         )
     assert "loss at eps = 0 must vanish" in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("length", "steps"), [place for place in DETECT_A if place[1] > 3])
+def test_detect_a_one_degree_higher(length, steps):
+    values = [exact_coefficient(library.detect_a(), library.contains_a(length, steps), 4, s) for s in SEMANTICS]
+    assert tuple(str(v.newton) for v in values) == DETECT_A[length, steps]
+    assert all(v.stable for v in values)

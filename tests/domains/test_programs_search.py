@@ -38,23 +38,23 @@ def test_followed_runs_are_the_syndromes(noisy, seed):
     family = Class("contains A", 2, 2, 3, 3, 2, noisy, mapped=False)
     shape = family.shapes()[0]
     draw, compared = np.random.default_rng(seed), 0
-    for _ in range(3000):
+    for _ in range(2000):
         table = np.stack([draw.integers(0, size, shape.tuples) for size in shape.sizes], axis=1)
         machine, question = completed(shape, table)
         here = Followed(shape, table, 3)
         assert here.answers == question.solved_by(machine)
-        if here.answers and compared < 12:
+        if here.answers and compared < 8:
             assert here.types == names_in_types(machine, syndrome_types(machine, question, 3), shape)
             assert here.missing is None
             assert here.quick_bound() <= here.bound() == exact_coefficient(machine, question, 3).newton.value
             compared += 1
-    assert compared >= 5
+    assert compared >= 4
 
 
 def test_bounds_of_open_tables_hold_for_their_completions(seed):
     shape = Class("contains A", 2, 2, 2, 3, 2, FULL, mapped=True).shapes()[0]
     draw, seen = np.random.default_rng(seed), set()
-    for _ in range(4000):
+    for _ in range(2000):
         table = np.stack([draw.integers(0, size, shape.tuples) for size in shape.sizes], axis=1)
         machine, question = completed(shape, table)
         if question.solved_by(machine):

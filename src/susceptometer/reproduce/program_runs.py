@@ -161,8 +161,8 @@ def _cpu(setting: Setting) -> Scale:
     return "smoke" if setting.scale == "smoke" else "cpu"
 
 
-LOW, DECADES, PER_DECADE = 1e-2, 6, 4
-"""Grid of n of E2, from LOW up."""
+LOW, DECADES = 1e-2, 6
+"""Grid of n of E2: from LOW up."""
 
 
 def preference(setting: Setting) -> Arrays:
@@ -172,11 +172,12 @@ def preference(setting: Setting) -> Arrays:
     """
 
     def make() -> Arrays:
-        n_beta = LOW * 10.0 ** (np.arange(DECADES * PER_DECADE + 1) / PER_DECADE)
+        per_decade = 2 if setting.scale == "smoke" else 4
+        n_beta = LOW * 10.0 ** (np.arange(DECADES * per_decade + 1) / per_decade)
         found = [[_energy(setting, case, float(n)) for case in pair("f")] for n in n_beta]
         gaps = np.asarray([second[0] - first[0] for first, second in found])
         errors = np.asarray([np.hypot(first[1], second[1]) for first, second in found])
-        width = np.log(10) / PER_DECADE
+        width = np.log(10) / per_decade
         weights = width * (np.tril(np.ones((len(gaps), len(gaps)))) - np.eye(len(gaps)) / 2)
         weights[:, 0] = 1 + width / 2  # below LOW the mean of f is constant
         weights[0, 0] = 1
@@ -190,7 +191,7 @@ def preference(setting: Setting) -> Arrays:
 
 def _energy(setting: Setting, case: Case, n_beta: float) -> tuple[float, float]:
     """n E[f] and its error: the integrand in log n."""
-    length = Sweeps(300, 120) if setting.scale == "smoke" else Sweeps(1500, 150)
+    length = Sweeps(150, 120) if setting.scale == "smoke" else Sweeps(1500, 150)
     found = metropolis(Potential(case.machine, case.problem), n_beta, length, seed=setting.seed).llc
     return float(found.value), float(found.error)
 
@@ -226,7 +227,7 @@ def toolkit(setting: Setting, name: str, n_beta: float) -> Arrays:
         region = Region(box=10.0, gamma=100.0)
         truth = metropolis(Potential(machine, question), n_beta, length, region=region, seed=setting.seed).llc
         rows = [[float(truth.value), float(truth.error)]]
-        groups, draws = (24, 60) if setting.scale == "smoke" else (48, 300)
+        groups, draws = (16, 40) if setting.scale == "smoke" else (48, 300)
         samplers: list[Sampler] = [MALA(step_size=2e-2 / n_beta), SGLD(step_size=1e-1 / n_beta**2)]
         samplers.append(SGLD(step_size=1.0 / n_beta**2))
         for sampler in samplers:

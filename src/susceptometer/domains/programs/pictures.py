@@ -43,7 +43,7 @@ def machine_diagram(machine: Machine, axes: Axes | None = None) -> Figure:
             axes.add_patch(Circle(_spot(place), radius * 0.9, fill=False, edgecolor=INK, zorder=4))
         axes.text(place[0], place[1], state, ha="center", va="center", fontsize=8, color=INK, zorder=5)
     axes.set_title(machine.name, fontsize=10, color=INK)
-    reach = np.abs(places - middle).max(0) + radius + 0.75
+    reach = np.abs(places - middle).max(0) + radius + np.asarray([0.75, 0.75 + 0.15 * (len(places) > 2)])
     axes.set_xlim(middle[0] - reach[0], middle[0] + reach[0])
     axes.set_ylim(middle[1] - reach[1], middle[1] + reach[1])
     axes.set_aspect("equal")

@@ -15,9 +15,10 @@ from time import process_time
 import numpy as np
 
 from susceptometer.domains.programs.follow import OPEN, STATE
-from susceptometer.domains.programs.ideal import exact_coefficient
+from susceptometer.domains.programs.ideal import ideal
 from susceptometer.domains.programs.machine import Machine
 from susceptometer.domains.programs.partial import Followed, Shape, completed, words_of
+from susceptometer.testbed.newton import threshold
 
 Word = tuple[int, ...]
 
@@ -125,7 +126,7 @@ class BranchAndBound:
             ceiling = ceiling + 1 if final is None else min(ceiling + 1, final)
             self._best = ceiling
             complete = all(self._branch(shape, shape.blank_table, 1) for shape in self._family.shapes())
-            if self._machine is not None or not complete or ceiling == final:
+            if self._machine is not None or not complete or ceiling == final or ceiling > shape.dim:
                 break
         value = None if self._machine is None else self._best
         covered = sum(shape.size for shape in self._family.shapes())
@@ -161,7 +162,8 @@ class BranchAndBound:
         """A table that no run of the followed weight leaves: its coefficient, and perhaps a new best one."""
         self._solved += 1
         machine, question = completed(shape, table)
-        value = exact_coefficient(machine, question, self._degree).newton.value
+        types = ideal(machine, question, self._degree)
+        value = threshold(types) if types else Fraction(0)
         if value < self._best:
             self._best, self._machine = value, machine
         return True
