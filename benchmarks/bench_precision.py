@@ -1,6 +1,6 @@
 """Matrix products in float32, mixed and bfloat16: CPU seconds of one chain, and the error of what is read.
 
-    python benchmarks/bench_precision.py [--into benchmarks/results/precision.md]
+    python benchmarks/bench_precision.py [--models pico] [--into benchmarks/results/precision.md]
 
 Chains stand where a chain of gamma 300 stands (0.058 per weight from w*; all weights: 0.006). step: gradient on 8 rows of
 64 tokens; draw: losses of 32 (pico) or 64 (14M shape) such rows. Errors against float32 at the same weights: rms of a
@@ -25,15 +25,14 @@ CHAINS = {"pico": 12, "14M shape": 2}
 PARTS = {"pico": ("l0h0", "l1h2", "all"), "14M shape": ("l0h0", "l5h0", "all")}
 
 
-def subjects(folder: Path, precision: str) -> dict:
-    """Both models as the peer benchmark reads them."""
-    path, rows = peer_models.pico(folder, rows=32)
-    text, random = torch.from_numpy(rows), torch.from_numpy(peer_models.zipf_tokens(64, 50304, seed=1))
-    shape = peer_models.pythia_shape(folder)
-    return {
-        "pico": peer_subjects.attention_only(path, text, text, precision),
-        "14M shape": language_subject(str(shape), random, {"base": random}, precision=precision),
-    }
+def subject(name: str, folder: Path, precision: str):
+    """The model as the peer benchmark reads it."""
+    if name == "pico":
+        path, rows = peer_models.pico(folder, rows=32)
+        text = torch.from_numpy(rows)
+        return peer_subjects.attention_only(path, text, text, precision)
+    random = torch.from_numpy(peer_models.zipf_tokens(64, 50304, seed=1))
+    return language_subject(str(peer_models.pythia_shape(folder)), random, {"base": random}, precision=precision)
 
 
 def seconds(work) -> float:
@@ -81,6 +80,7 @@ def row(name: str, part: str, precision: str, now: dict, exact: dict) -> str:
 def main() -> None:
     """Measure every precision of every part, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--into", type=Path, default=Path(__file__).parent / "results" / "precision.md")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -91,13 +91,13 @@ def main() -> None:
         ("| part | products | step, ms | draw, ms | gradient, relative error | loss rise of a token, rms error, nats "
         "| g, largest error, nats |"), "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        kinds = {precision: subjects(Path(folder), precision) for precision in PRECISIONS}
-    for name, parts in PARTS.items():
-        for part in parts:
+    for name in given.models:
+        with tempfile.TemporaryDirectory() as folder:
+            kinds = {precision: subject(name, Path(folder), precision) for precision in PRECISIONS}
+        for part in PARTS[name]:
             exact = None
             for precision in PRECISIONS:
-                now = measured(kinds[precision][name], part, CHAINS[name])
+                now = measured(kinds[precision], part, CHAINS[name])
                 exact = exact or now
                 lines.append(row(name, part, precision, now, exact))
                 print(lines[-1], flush=True)
