@@ -131,3 +131,10 @@ def test_kept_steps_are_dense_early_and_regular_late():
     assert steps[:5] == (0, 16, 32, 64, 128)
     assert steps[-1] == 29_000
     assert len(set(steps)) == len(steps) < 80
+
+
+@pytest.mark.parametrize(("name", "length"), [("pico", 128), ("pico-mini", 97), ("some/model@step3", 128)])
+def test_the_usual_rows_fit_every_bundled_model(name, length):
+    from susceptometer.domains.language import usual_plan
+
+    assert usual_plan(name).length == length

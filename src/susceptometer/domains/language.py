@@ -88,7 +88,7 @@ def load(
         step: Training step of a bundled model; -1 is the last.
         data: Text file or folder, token rows ``.npy``, ``hub:NAME`` (a data set of the hub, streamed), or any iterator
             of texts or rows, read only as far as needed (`stream_text`); None: text found on any Python installation.
-        plan: How much text; None: `TextPlan()`.
+        plan: How much text; None: `TextPlan()`, its rows no longer than a bundled model's context allows.
         precision: Of matrix products: ``float32``; ``mixed`` (losses in float32, gradients in bfloat16); ``bfloat16``
             (fastest; losses of a token err by about 0.01 nats). Runs of different precision never share cells.
 
@@ -99,10 +99,20 @@ def load(
     """
     named = data is None or isinstance(data, str | Path)
     text = str(data) if named and data is not None else None
-    source = LanguageSource(str(name), step=step, data=text, plan=plan or TextPlan(), precision=checked(precision))
+    source = LanguageSource(
+        str(name), step=step, data=text, plan=plan or usual_plan(str(name)), precision=checked(precision)
+    )
     if named:
         return load_source(source)
     return _loaded(source, stream_documents(data, source.plan))
+
+
+def usual_plan(name: str) -> TextPlan:
+    """The default amount of text, in rows that fit the model if it is a bundled one."""
+    usual = TextPlan()
+    if name not in MAKINGS:
+        return usual
+    return replace(usual, length=min(usual.length, making_of(name).config.context + 1))
 
 
 def load_source(source: LanguageSource) -> Subject:
