@@ -101,7 +101,7 @@ def pico(bench) -> dict:
     model, rows = peer_models.pico(bench.folder, rows=32)
     tokens = peer_models.save_tokens(bench.folder / "pico-tokens.npy", rows)
     job = language_job(model, "attention_only", tokens, components=["full", *PICO_HEADS], chains=12,
-                       draws=32, thin=3, burn_in=20)
+                       draws=16, thin=3, burn_in=20)
     return peer_precision.compare(bench, job, label="pico", heads=len(PICO_HEADS))
 
 
