@@ -113,7 +113,7 @@ def cases(scale: Scale) -> list[Case]:
     return [*pair("f"), *pair("H"), *reader, *others, *or_machines(), small, *detect_a_machines()]
 
 
-LENGTH = {"smoke": Sweeps(200, 300), "cpu": Sweeps(300, 300), "gpu": Sweeps(8000, 300)}
+LENGTH = {"smoke": Sweeps(200, 300), "cpu": Sweeps(200, 300), "gpu": Sweeps(8000, 300)}
 """Chains and sweeps of one case."""
 
 
@@ -191,7 +191,7 @@ def preference(setting: Setting) -> Arrays:
 
 def _energy(setting: Setting, case: Case, n_beta: float) -> tuple[float, float]:
     """n E[f] and its error: the integrand in log n."""
-    length = Sweeps(150, 120) if setting.scale == "smoke" else Sweeps(1500, 150)
+    length = Sweeps(150, 120) if setting.scale == "smoke" else Sweeps(800, 150)
     found = metropolis(Potential(case.machine, case.problem), n_beta, length, seed=setting.seed).llc
     return float(found.value), float(found.error)
 
@@ -206,7 +206,7 @@ def orders(setting: Setting) -> Arrays:
 
     def make() -> Arrays:
         draw = np.random.default_rng(setting.seed)
-        count = {"smoke": 2, "cpu": 24, "gpu": 24}[setting.scale]
+        count = {"smoke": 2, "cpu": 15, "gpu": 30}[setting.scale]
         question, machine = library.contains_a(2, 4), library.detect_a()
         listed = [tuple(range(6)), *(tuple(draw.permutation(6).tolist()) for _ in range(count))]
         degree = order_degree(setting)

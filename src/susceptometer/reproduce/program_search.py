@@ -9,7 +9,7 @@ from susceptometer.domains.programs.search import BranchAndBound, Class
 from susceptometer.reproduce.claims import Claim, Verdict
 from susceptometer.reproduce.setting import Arrays, Scale, Setting
 
-SECONDS = {"smoke": 2.0, "cpu": 20.0, "gpu": 20.0}
+SECONDS = {"smoke": 2.0, "cpu": 6.0, "gpu": 20.0}
 """CPU seconds for one class; a class that needs more is reported as not finished."""
 
 NOISES = {"all squares": ("sym", "st", "dir"), "states only": ("st",), "moves only": ("dir",)}
