@@ -132,8 +132,8 @@ def order(bench) -> dict | None:
     runs = {
         "devinterp, all rows": ("devinterp", {"batch_rows": 32}),
         "ours, all rows": ("ours", {"full_batch": True, "coupling": "antithetic"}),
-        "devinterp, 8 rows, shuffled cycles": ("devinterp", {}),
-        "ours, 8 rows, shuffled cycles": ("ours", {"cycles": True, "coupling": "antithetic"}),
+        "devinterp, 8 rows, one shuffle replayed": ("devinterp", {}),
+        "ours, 8 rows, one shuffle replayed": ("ours", {"cycles": True, "coupling": "antithetic"}),
         "ours, 8 rows, with replacement": ("ours", {"coupling": "antithetic"}),
     }
     each: dict[str, dict[str, list[float]]] = {}

@@ -4,6 +4,7 @@ Usage: ``python peer_ours.py JOB.json``; the mirror image of ``peer_worker.py``:
 losses in the same order, so that the tables compare like with like.
 """
 
+import itertools
 import json
 import statistics
 import sys
@@ -100,22 +101,21 @@ def run_component(subject: Subject, job: dict, component: str) -> tuple[xr.Datas
     }
 
 
-class ShuffledCycles(GroupBatches):
-    """devinterp's order of the data instead of ours: each cycle is a permutation of all rows, cut into batches."""
+class ReplayedShuffle(GroupBatches):
+    """devinterp's order of the data instead of ours: one permutation per chain, cut into batches, again and again."""
 
     def _draw(self, size: int) -> torch.Tensor:
-        waiting = self.__dict__.setdefault("cycles", [[] for _ in self._orders])
-        for batches, order in zip(waiting, self._orders, strict=True):
-            if not batches:
-                batches.extend(torch.randperm(self._count, generator=order).split(size))
-        return torch.stack([batches.pop(0) for batches in waiting])
+        if "cycle" not in self.__dict__:
+            each = [torch.randperm(self._count, generator=order) for order in self._orders]
+            self.__dict__["cycle"] = itertools.cycle(torch.stack(each).split(size, dim=1))
+        return next(self.__dict__["cycle"])
 
 
 def run_language(job: dict) -> dict:
     """All components of a language job; writes traces of loss rises where asked."""
     begin = time.process_time()
     if job.get("cycles"):
-        run.GroupBatches = ShuffledCycles
+        run.GroupBatches = ReplayedShuffle
     subject = language(job)
     report = {"cpu_s": {"model_load": time.process_time() - begin}, "components": {}}
     arrays: dict[str, np.ndarray] = {}
