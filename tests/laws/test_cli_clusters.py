@@ -37,7 +37,7 @@ def run(tmp_path_factory):
         tokenizer_file=str(assets("pico") / "tokenizer.json"), bos_token="<|bos|>"
     )
     tokenizer.save_pretrained(path / "model")
-    lines = [{"text": f"the {w} of house {n}. ", "domain": w} for n in range(120) for w in ("cat", "dog")]
+    lines = [{"text": f"the {w} of house {n}. ", "domain": w} for n in range(60) for w in ("cat", "dog")]
     (path / "text.jsonl").write_text("\n".join(map(json.dumps, lines)))
     words = ["read", path / "model", "--data", path / "text.jsonl", "--into", path / "run", "--groups", "2", "--burn-in", "1",
              "--draws", "1", "--thin", "1", "--batch-rows", "2", "--step-size", "1e-3", "--json"]  # fmt: skip

@@ -15,7 +15,7 @@ from susceptometer.structure.sae import SAE, load_sae, save_sae
 from susceptometer.structure.sae_training import SAEPlan, train_sae
 
 
-def planted(seed, n=4000, d=24, features=40, active=3):
+def planted(seed, n=3000, d=24, features=40, active=3):
     """Activations that are sums of few of many directions, and the directions."""
     draw = torch.Generator().manual_seed(seed)
     directions = F.normalize(torch.randn(features, d, generator=draw), dim=1)
@@ -26,7 +26,7 @@ def planted(seed, n=4000, d=24, features=40, active=3):
 
 def test_planted_directions_are_recovered(seed):
     x, directions = planted(seed)
-    sae = train_sae(x, SAEPlan(features=60, k=3, steps=400, batch=512, learning_rate=5e-3), seed=0)
+    sae = train_sae(x, SAEPlan(features=60, k=3, steps=250, batch=512, learning_rate=5e-3), seed=0)
     assert sae.explained(x) > 0.85
     closest = (F.normalize(sae.decoder, dim=1) @ directions.T).max(0).values
     assert (closest > 0.9).float().mean() > 0.8
