@@ -16,7 +16,7 @@ from susceptometer.structure.upsample import (
     upsample_quality,
 )
 
-PLAN = UpsamplePlan(hidden=64, epochs=24, batch=128, dropout=0.0, weight_decay=0.01)
+PLAN = UpsamplePlan(hidden=64, epochs=40, batch=128, learning_rate=4e-3, dropout=0.0, weight_decay=0.01)
 
 
 def world(seed, noise=0.5, tokens=3000):

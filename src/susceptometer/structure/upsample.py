@@ -81,12 +81,12 @@ class UpsamplePlan:
     """
 
     hidden: int = 512
-    epochs: int = 40
+    epochs: int = 80
     batch: int = 512
     learning_rate: float = 1e-3
     weight_decay: float = 0.1
     dropout: float = 0.2
-    patience: int = 4
+    patience: int = 6
 
 
 @dataclass(frozen=True)
