@@ -56,7 +56,7 @@ def _staircase(axes: Axes, setting: Setting, mix: float, seed: int) -> None:
 def policy_figure(setting: Setting, mix: float) -> Figure:
     """Arrows of the policy for a cheese in the corner and one in the middle, at three checkpoints."""
     read = runs.AMOUNTS[setting.scale].read
-    steps = sorted({100, 3000, 20_000} & set(read) or set(read[-2:]))
+    steps = sorted({100, 3000, 12_000} & set(read) or set(read[-2:]))
     wide = runs.NET.world.width
     figure = Figure(figsize=(2.6 * len(steps), 5.4))
     panels = figure.subplots(2, len(steps), squeeze=False)

@@ -117,10 +117,10 @@ def corner_claim(setting: Setting) -> Claim:
     lower = len(seek) > 0 and final[0.05].mean() < seek.mean()
     return Claim(
         "With few other levels the agent stays with the corner, at a lower coefficient (goal misgeneralisation)",
-        "mix <= 0.05: uniform regret above 0.4 for 20,000 steps",
+        "mix <= 0.05: uniform regret above 0.4 to the end of training",
         f"mix 0.05: {stays} of {len(last[0.05])} stay, LLC {_spread(final[0.05])}; mix 0.1: {moves} of "
         f"{len(last[0.1])} switch, LLC of those {_spread(seek)}",
-        "agrees" if stays == len(last[0.05]) and lower else "partly", "mix 1: no corner phase, all seek",
+        "agrees" if stays == len(last[0.05]) and lower else "partly", "mix 0.1 on the same seeds",
     )  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def sampled_claim(setting: Setting) -> Claim:
     """Exact values against stored episodes."""
     mix = 0.1 if 0.1 in runs.mixes(setting) else runs.mixes(setting)[0]
     read = runs.AMOUNTS[setting.scale].read
-    steps = read[-1:] if setting.scale == "smoke" else (400, 3000, 20_000)
+    steps = read[-1:] if setting.scale == "smoke" else (400, 3000, 12_000)
     lines, scores = [], []
     for step in steps:
         exact, sampled = (make(setting, mix, 0, step)["groups"] for make in (runs.exact_llc, runs.episode_llc))
@@ -216,7 +216,7 @@ REPRODUCTION = Reproduction(
     run=run,
     cost={
         "smoke": "15 s on one core",
-        "cpu": "about 35 minutes on one core (4 level mixes, 5 seeds, 20,000 steps); every cell is kept",
+        "cpu": "about 15 minutes on one core (3 level mixes, 4 seeds, 12,000 steps); every cell is kept",
         "gpu": "about 3 hours on one core (the networks are too small for a GPU)",
     },
     facts=facts,
