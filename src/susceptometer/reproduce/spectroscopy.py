@@ -13,7 +13,7 @@ from susceptometer.reproduce.feature_claims import FeaturePlan
 from susceptometer.reproduce.language_reading import text_facts
 from susceptometer.reproduce.registry import Reproduction
 from susceptometer.reproduce.setting import Scale, Setting
-from susceptometer.reproduce.structural_inference import PLANS, SEEDS
+from susceptometer.reproduce.structural_inference import PLANS
 from susceptometer.structure.cluster import ClusterSettings
 from susceptometer.structure.push import Walk
 from susceptometer.structure.response import FORMS
@@ -28,6 +28,9 @@ SMALL = ClusterSettings(
     effort=Effort(patience=100),
 )
 PUBLISHED = ClusterSettings(k=45, effort=Effort(patience=500))
+
+SEEDS: dict[Scale, tuple[int, ...]] = {"smoke": (0,), "cpu": (0, 1), "gpu": (0, 1, 2, 3)}
+"""Training seeds of the model."""
 
 SETTINGS: dict[Scale, ClusterSettings] = {"smoke": SMALL, "cpu": PUBLISHED, "gpu": PUBLISHED}
 
@@ -123,7 +126,7 @@ REPRODUCTION = Reproduction(
     run=run,
     cost={
         "smoke": "20 seconds on one core",
-        "cpu": "one hour on one core, most of it the readings of four training seeds and of the control",
+        "cpu": "one to two hours on one core, most of it the readings of two training seeds and of the control",
         "gpu": "25 minutes on one GPU",
     },
     facts=facts_of,
