@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 STRONG = 2.0
 BASELINE = ArmName("baseline", 0.0)
 DOSES = tuple(ArmName("plan", a) for a in (STRONG, -STRONG, STRONG / 2, -STRONG / 2))
-CONTROLS = tuple(ArmName(kind, a) for kind in ("permuted", "flag", "loss") for a in (STRONG, -STRONG))
+CONTROLS = tuple(ArmName(kind, a) for a in (STRONG, -STRONG) for kind in ("permuted", "flag", "loss"))
 SCRATCH = (ArmName("plan", STRONG, scratch=True), ArmName("plan", -STRONG, scratch=True))
 LEVELS = (0.25, 0.5)
 
@@ -103,12 +103,15 @@ class Outcome:
         )
 
     def versus(self, kind: str) -> Claim:
-        """Spread between the strongest arms beside that of a control."""
-        def spread(of: str) -> Array:
-            sides = [self.formed(a) for a in self.present([ArmName(of, STRONG), ArmName(of, -STRONG)])]
-            return sides[-1] - (sides[0] if len(sides) > 1 else self.formed(BASELINE))
+        """Effect of the strongest weights, beside that of a control at the same strengths (those that were run)."""
+        signs = [a for a in (STRONG, -STRONG) if ArmName(kind, a) in self.scores]
 
-        ours, theirs = spread("plan"), spread(kind)
+        def moved(of: str) -> Array:
+            return np.mean(
+                [np.sign(a) * (self.formed(ArmName(of, a)) - self.formed(BASELINE)) for a in signs], axis=0
+            )
+
+        ours, theirs = moved("plan"), moved(kind)
         text = {
             "permuted": "any re-weighting with this histogram", "loss": "weights by the finished model's loss alone",
             "flag": "the surface rule `induction` alone, same deviation",
@@ -118,7 +121,8 @@ class Outcome:
         return Claim(
             f"The plan moves the circuit more than {text}",
             "controls of our protocol; none published",
-            f"mean score at +{STRONG:g} minus -{STRONG:g}: plan {pm(ours)}, {kind} {pm(theirs)}, gap {pm(gap)}",
+            f"mean score in the asked direction, minus the baseline's, at {', '.join(f'{a:+g}' for a in signs)}: "
+            f"plan {pm(ours)}, {kind} {pm(theirs)}, gap {pm(gap)}",
             verdict(bool(clear), gap.mean() > 0, self.size),
         )
 
