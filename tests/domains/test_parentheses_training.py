@@ -56,6 +56,14 @@ def test_model_is_the_plain_transformer(seed):
     torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-10)
 
 
+def test_without_positions_only_the_order_counts(seed):
+    config = replace(CONFIG, positions=False)
+    params, batch = fresh_classifier(config, seed=seed), encoded(TASK.training()[:20])
+    zero = dict(params, position=torch.zeros(CONFIG.context, CONFIG.width))
+    assert "position" not in params
+    torch.testing.assert_close(class_logits(params, batch, config), class_logits(zero, batch, CONFIG), rtol=0, atol=0)
+
+
 def test_what_follows_the_end_has_no_influence(seed):
     params, batch = fresh_classifier(CONFIG, seed=seed), encoded(TASK.training()[:20])
     other = dict(batch, tokens=torch.where(batch["tokens"] == PAD, 3, batch["tokens"]))

@@ -1,7 +1,7 @@
 """The classifier of parentheses strings: a small causal transformer read at the end token, one or many at once.
 
-Pre-norm blocks with GELU MLPs four times as wide, learned positions added to the stream, two class logits at the end
-token (li2025 reads the first two vocabulary logits; the others have no gradient and are left out). Only the end
+Pre-norm blocks with GELU MLPs four times as wide, optional learned positions added to the stream, two class logits at
+the end token (li2025 reads the first two vocabulary logits; the others have no gradient and are left out). Only the end
 token of the last block is ever read, so the last block's queries and MLP are evaluated there alone: the
 same function at about half the cost.
 """
@@ -22,7 +22,16 @@ VOCABULARY, CLASSES, NORM_FLOOR = 5, 2, 1e-5
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """Shape of the classifier: ``context`` is the longest string plus start and end; ``init`` the deviation at birth.
+    """Shape of the classifier.
+
+    Args:
+        layers: Blocks.
+        width: Of the residual stream.
+        heads: Of every block; they share the width equally.
+        context: Longest string plus start and end.
+        init: Standard deviation of every matrix at birth.
+        positions: Learned positions (li2025). Without them the causal mask alone tells places apart, through the
+            means that heads form over the past.
 
     Raises:
         SubjectError: ``width`` is not a multiple of ``heads``.
@@ -33,6 +42,7 @@ class ClassifierConfig:
     heads: int
     context: int
     init: float = 0.02
+    positions: bool = True
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -45,7 +55,9 @@ class ClassifierConfig:
 def weight_shapes(config: ClassifierConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every weight, in the order of the forward pass."""
     d = config.width
-    found: dict[str, tuple[int, ...]] = {"embed": (VOCABULARY, d), "position": (config.context, d)}
+    found: dict[str, tuple[int, ...]] = {"embed": (VOCABULARY, d)}
+    if config.positions:
+        found["position"] = (config.context, d)
     block = {
         "norm1.w": (d,), "norm1.b": (d,), "queries": (d, d), "keys_values": (d, 2 * d), "out": (d, d),
         "norm2.w": (d,), "norm2.b": (d,), "mlp.in": (d, 4 * d), "mlp.in_b": (4 * d,), "mlp.out": (4 * d, d),
@@ -73,7 +85,9 @@ def class_logits(params: Params, batch: Batch, config: ClassifierConfig) -> Tens
     One model; ``torch.func.vmap`` makes it a stack. What stands after the end token has no influence.
     """
     tokens, end = batch["tokens"], batch["end"]
-    x = F.embedding(tokens, params["embed"]) + params["position"][: tokens.shape[1]]
+    x = F.embedding(tokens, params["embed"])
+    if config.positions:
+        x = x + params["position"][: tokens.shape[1]]
     for layer in range(config.layers):
         block = {n: params[f"blocks.{layer}.{n}"] for n in BLOCK}
         last = layer == config.layers - 1

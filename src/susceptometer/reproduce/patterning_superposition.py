@@ -137,7 +137,8 @@ def dose_claim(outcome: Outcome, row: Array) -> Claim:
     return Claim(
         f"Log-odds of dropping {TARGET} rather than another feature answer linearly (one scale from {anchor_dose})",
         "linear response; the effective n_beta of training is not known beforehand",
-        f"effective n_beta {format_pm(scale, error)}; measured (predicted): " + "; ".join(rows),
+        f"effective n_beta {format_pm(scale, error)}; measured (predicted): " + "; ".join(rows)
+        + f"; |z| mean {np.abs(zs).mean():.1f}, largest {np.abs(zs).max():.1f}",
         verdict(float(np.abs(zs).mean()) < 2, float(np.abs(zs).max()) < 3),
         null="random arms are in the list",
     )  # fmt: skip
@@ -206,7 +207,7 @@ REPRODUCTION = Reproduction(
     run=run,
     cost={
         "smoke": "about 15 s on one core",
-        "cpu": "about 2 minutes on one core",
+        "cpu": "about 1 minute on one core",
         "gpu": "5,000 runs per arm; about 10 minutes on one core, no GPU is used",
     },
 )
