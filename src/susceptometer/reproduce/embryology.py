@@ -39,7 +39,11 @@ PLANS: dict[Scale, ReadingPlan] = {
         full_draws=32,
     ),
 }  # fmt: skip
-SMOKE_STEPS = (0, 16_000)
+STEPS: dict[Scale, dict[int, tuple[int, ...]]] = {
+    "smoke": {0: (0, 16_000)},
+    "cpu": {0: (0, 400, 800, 2000, 3000, 4000, 5000, 6500, 12_000)},
+}
+"""Training seed to checkpoints that are read; a scale that is not named reads all that are stored."""
 
 
 def stages(setting: Setting) -> dict[int, list[body.Stage]]:
@@ -47,7 +51,7 @@ def stages(setting: Setting) -> dict[int, list[body.Stage]]:
     plan = PLANS[setting.scale]
     subject = text_subject(setting, plan)
     stored: Mapping[int, Sequence[int]] = available(plan.model)
-    wanted = {0: SMOKE_STEPS} if setting.scale == "smoke" else stored
+    wanted = STEPS.get(setting.scale, stored)
     found: dict[int, list[body.Stage]] = {}
     for trained, steps in wanted.items():
         for step in steps:
