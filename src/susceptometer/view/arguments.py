@@ -35,6 +35,7 @@ def parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
     parts["calibrate"].add_argument("--out", help="JSON file for the recipe")
     parts["doctor"].add_argument("--partial", action="store_true", help="accept an interrupted run")
     _add_reproduction(parts["reproduce"])
+    _add_development(parts["develop"])
     _add_plan(parts["plan"])
     _add_structure(parts["spectrum"], parts["embed"])
     _add_clusters(parts["cluster"], parts["sae"])
@@ -84,6 +85,16 @@ def _add_reproduction(part: argparse.ArgumentParser) -> None:
     part.add_argument("--text", help="text file or folder; default: what every Python installation holds")
     part.add_argument("--out", help="also write the table: .md or .json")
     part.add_argument("--page", help="also write a page with figures: .html")
+
+
+def _add_development(part: argparse.ArgumentParser) -> None:
+    part.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or checkpoint folders (then --into)")
+    part.add_argument("--steps", type=int, nargs="+", help="training step of each; default: from its name")
+    part.add_argument("--data", help="text for checkpoint folders, as for read")
+    part.add_argument("--out", help="table: .csv or .parquet")
+    part.add_argument("--page", help="page with a figure: .html")
+    _add_settings(part, groups=None)
+    _add_read_options(part)
 
 
 def _add_plan(part: argparse.ArgumentParser) -> None:

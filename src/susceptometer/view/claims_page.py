@@ -40,7 +40,8 @@ def claims_page(
     Args:
         title: Heading.
         lead: One sentence under it.
-        table: Headings, and rows whose last cell is the verdict (``agrees``, ``partly``, ``differs``, ``open``).
+        table: Headings, and rows; a last cell that is a verdict (``agrees``, ``partly``, ``differs``, ``open``) is
+            coloured.
         facts: Provenance, key to words.
         figures: Caption to figure, in order.
     """
@@ -55,7 +56,7 @@ def claims_page(
 <title>{html.escape(title)} · susceptometer</title><style>{asset("base.css")}{STYLE}</style></head>
 <body><main><section class="hero"><h1>{html.escape(title)}</h1><p id="lead">{html.escape(lead)}</p></section>
 <section><h2>Figures</h2>{pictures or "<p>This scale draws none.</p>"}</section>
-<section><h2>Claims</h2><table class="claims"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></section>
+<section><h2>Table</h2><table class="claims"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></section>
 <section class="facts-list"><h2>Provenance</h2>{notes}</section></main>
 <footer>Made by susceptometer. This file is complete: it loads nothing from anywhere.</footer></body></html>
 """
