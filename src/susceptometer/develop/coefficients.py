@@ -62,7 +62,8 @@ def development(readings: Mapping[int, Reading], *, seed: int, drop_failed: bool
     names = [name for name in next(iter(ordered.values())).cells if all(name in r.cells for r in ordered.values())]
     if not names:
         raise DataError("no component is in all readings", where="development", do="read the same ones everywhere")
-    llc = {name: compare_llc(dict(ordered), name, drop_failed=drop_failed) for name in names}
+    labelled: dict[str | int, Reading] = {step: ordered[step] for step in ordered}  # noqa: C416 - wider key type
+    llc = {name: compare_llc(labelled, name, drop_failed=drop_failed) for name in names}
     return Development(llc, {name: _stages(found, seed) for name, found in llc.items()})
 
 
