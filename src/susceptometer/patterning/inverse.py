@@ -23,6 +23,10 @@ RIDGES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
 """Ridges that are tried, in units of the strongest direction."""
 
 
+AGREES = 0.02
+"""Difference of two correlations between halves that is not worth a ridge."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inversion:
     """How chi is inverted.
@@ -150,7 +154,10 @@ def correlation(one: Array, other: Array) -> float:
 
 
 def chosen(replicates: Array, wanted: Array, used: Directions, how: Inversion) -> Inversion:
-    """``how`` with its ridge: as given, or the smallest of `RIDGES` that agrees as well as any (one error)."""
+    """``how`` with its ridge: as given, or the smallest of `RIDGES` that agrees as well as any.
+
+    As well means within one standard error, or `AGREES`, of the best: a ridge costs response and must earn it.
+    """
     if how.ridge is not None:
         return how
     tried = [replace(how, ridge=ridge) for ridge in RIDGES]
@@ -159,5 +166,5 @@ def chosen(replicates: Array, wanted: Array, used: Directions, how: Inversion) -
     if not np.isfinite(mean).any():
         return tried[0]
     best = int(np.nanargmax(mean))
-    enough = mean >= mean[best] - np.nan_to_num(spread[best])
+    enough = mean >= mean[best] - max(AGREES, float(np.nan_to_num(spread[best])))
     return tried[int(np.flatnonzero(enough)[0])]
