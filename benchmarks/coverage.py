@@ -126,16 +126,15 @@ def chi_values(system, aim: Aim) -> dict:
 
 
 def two_run_values(system, weights: int, aim: Aim) -> dict:
-    """The same for the two-run form; with arms the means are those of both arms."""
+    """The same for the two-run form; with arms the restricted means are those of both arms."""
     small = system.restrict(range(weights))
 
     def term(recipe: Recipe) -> np.ndarray:
         arms = (1 + recipe.coupling.h, 1 - recipe.coupling.h)
-        inner, outer = ([chain_law(s, recipe, arm) for arm in arms] for s in (small, system))
+        inner = [chain_law(small, recipe, arm) for arm in arms]
         g = np.mean([small.base.mean(law) for law in inner]) - small.base.constant
-        return -g * np.mean(
-            [small.perturbations.mean(a) - system.perturbations.mean(b) for a, b in zip(inner, outer, strict=True)], 0
-        )
+        shift = system.perturbations.mean(chain_law(system, recipe))
+        return -g * (np.mean([small.perturbations.mean(law) for law in inner], 0) - shift)
 
     within = chi_values(small, aim)
     laws = [s.energy(aim.n_beta, aim.gamma).law for s in (system, small)]

@@ -115,12 +115,13 @@ def run_work(order: Order, work: Work, progress: Progress | None = None) -> xr.D
 def made(order: Order, work: Work, progress: Progress | None) -> xr.Dataset:
     """The arrays of a cell: sampled, evaluated from stored weights, or replayed from the seed."""
     posterior, card = order.posterior(work), order.card
+    recipe = card.recipe_of(work.component)
     exact = posterior.center.dtype == torch.float32
     if work.earlier is not None and card.own_keep.weights and exact:
-        return evaluated(posterior, card.own_recipe, work.earlier, progress)
+        return evaluated(posterior, recipe, work.earlier, progress)
     keep = card.own_keep if work.earlier is None else Keep(tokens=card.own_keep.tokens)
     data = run_cell(
-        posterior, card.own_recipe, seed=card.seed, groups=work.groups, keep=keep, progress=progress
+        posterior, recipe, seed=card.seed, groups=work.groups, keep=keep, progress=progress
     )
     if work.earlier is not None:
         same_chains(work.earlier, data)
@@ -131,7 +132,8 @@ def cell_key(card: RunCard, work: Work) -> str:
     """Hash of everything that a cell's numbers depend on: the name of its folder."""
     part = card.wanted[work.component]
     texts = [text for name in work.probes for text in (name, card.probes[name])]
-    return digest([card.key, work.component, str(part["hash"]), str(work.groups), *texts, str(card.keep)])
+    own = ["without arms"] if card.recipe_of(work.component) != card.own_recipe else []
+    return digest([card.key, work.component, str(part["hash"]), str(work.groups), *texts, str(card.keep), *own])
 
 
 def card_of(order: Order, work: Work) -> dict[str, Any]:

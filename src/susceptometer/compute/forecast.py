@@ -125,7 +125,7 @@ def _place(order: Order, name: str) -> object:
 
 def cell_sizes(order: Order, work: Work) -> dict[str, int]:
     """Length of every dimension of a work's cell."""
-    recipe = order.card.own_recipe
+    recipe = order.card.recipe_of(work.component)
     probes = [order.subject.probes[name] for name in work.probes]
     rows = sum(next(iter(batch.values())).shape[0] for batch in probes)
     coupling, schedule = recipe.coupling, recipe.schedule

@@ -173,7 +173,7 @@ class Trial:
     @property
     def recipe(self) -> Recipe:
         """How the work runs."""
-        return self.order.card.own_recipe
+        return self.order.card.recipe_of(self.work.component)
 
     @cached_property
     def whole(self) -> LocalPosterior:

@@ -82,6 +82,10 @@ class RunCard:
         """The recipe as an object."""
         return recipe_from_dict(self.recipe)
 
+    def recipe_of(self, component: str) -> Recipe:
+        """The recipe as one component runs it."""
+        return self.own_recipe.of(component)
+
     @property
     def own_keep(self) -> Keep:
         """What cells store beyond moments."""

@@ -79,7 +79,7 @@ def _losses(reading: Reading, cell: xr.Dataset, which: np.ndarray, *, per_row: b
     else:
         chosen = kept.values[..., np.asarray(which)]
     chosen = chosen.astype(np.float64)
-    if reading.recipe.coupling.responds:  # arms at n_beta (1 +- h) have different means: no covariance
+    if cell.sizes["half"]:  # arms at n_beta (1 +- h) have different means: no covariance
         for arm in (slice(0, None, 2), slice(1, None, 2)):
             chosen[:, arm] -= chosen[:, arm].mean((0, 1, 2))
     return chosen.reshape(len(chosen), -1, chosen.shape[-1])

@@ -138,6 +138,6 @@ def read_here(
     for name, component in components.items():
         posterior = LocalPosterior(subject, component, recipe.n_beta, recipe.gamma)
         cells[name] = run_cell(
-            posterior, recipe, seed=seed, groups=groups, keep=keep, progress=progress
+            posterior, recipe.of(name), seed=seed, groups=groups, keep=keep, progress=progress
         )
     return Reading(subject.name, recipe, cells, token_table(subject), {"seed": seed})

@@ -96,6 +96,12 @@ class Recipe:
                 why="draws would come from a law that still changes", do="raise burn_in",
             )
 
+    def of(self, component: str) -> "Recipe":
+        """How a component of a reading runs: ``full``, which only supplies means, has no response arms."""
+        if component != "full" or not self.coupling.responds:
+            return self
+        return replace(self, coupling=self.coupling.without_arms())
+
     def with_schedule(self, **changes: int) -> "Recipe":
         """The same recipe with some counts of the schedule changed."""
         return replace(self, schedule=replace(self.schedule, **changes))
