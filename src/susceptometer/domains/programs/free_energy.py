@@ -1,12 +1,12 @@
 r"""Exact partition functions of M1 and M2: the posterior prefers the program with the lower learning coefficient.
 
-    Z(n) = integral over the box of exp(-n f) or exp(-n f²),  f = alpha + beta r
+    Z(n) = integral over the box of exp(-n f) or exp(-n f²),  f = alpha + slope r
 
 Both losses are linear in one radial error r (the sum of two errors of one square, density r on (0, 1/2)), which is
 integrated in closed form; the three remaining coordinates by Gauss-Legendre rules in their logarithms.
 
-    M1: alpha = a1² + a1 a2 + a2 (1 - c2),  beta = 1 - a1 - a2,  r = b1 + b2,  third = c2 (density 1/2 - c2)
-    M2: alpha = a1 (1 - a2) + a2 b,         beta = 1 - a1 - a2,  r = c1 + c2,  third = b1 + b2 (density b)
+    M1: alpha = a1² + a1 a2 + a2 (1 - c2),  slope = 1 - a1 - a2,  r = b1 + b2,  third = c2 (density 1/2 - c2)
+    M2: alpha = a1 (1 - a2) + a2 b,         slope = 1 - a1 - a2,  r = c1 + c2,  third = b1 + b2 (density b)
 """
 
 from typing import Literal
@@ -41,12 +41,12 @@ def partition(name: Name, n_beta: float, form: Literal["f", "H"] = "f") -> float
     weights = (
         (BOX * u_weights)[:, None, None] * (BOX - a1) * u_weights[None, :, None] * BOX * u_weights
     )
-    beta = 1 - a1 - a2
+    slope = 1 - a1 - a2
     if name == "M1":
         alpha, density = a1**2 + a1 * a2 + a2 * (1 - third), BOX - third
     else:
         alpha, density = a1 * (1 - a2) + a2 * third, third
-    radial = _linear(alpha, beta, n_beta) if form == "f" else _square(alpha, beta, n_beta)
+    radial = _linear(alpha, slope, n_beta) if form == "f" else _square(alpha, slope, n_beta)
     return float((weights * density * radial).sum())
 
 
@@ -56,17 +56,17 @@ def _logarithmic(depth: float) -> tuple[Array, Array]:
     return np.exp(logs), weights * np.exp(logs)
 
 
-def _linear(alpha: Array, beta: Array, n: float) -> Array:
-    """Integral of r exp(-n (alpha + beta r)) over (0, 1/2)."""
-    top = n * beta * BOX
-    return np.exp(-n * alpha) * -(np.expm1(-top) + top * np.exp(-top)) / (n * beta) ** 2
+def _linear(alpha: Array, slope: Array, n: float) -> Array:
+    """Integral of r exp(-n (alpha + slope r)) over (0, 1/2)."""
+    top = n * slope * BOX
+    return np.exp(-n * alpha) * -(np.expm1(-top) + top * np.exp(-top)) / (n * slope) ** 2
 
 
-def _square(alpha: Array, beta: Array, n: float) -> Array:
-    """Integral of r exp(-n (alpha + beta r)²) over (0, 1/2)."""
-    low, high = np.sqrt(n) * alpha, np.sqrt(n) * (alpha + beta * BOX)
+def _square(alpha: Array, slope: Array, n: float) -> Array:
+    """Integral of r exp(-n (alpha + slope r)²) over (0, 1/2)."""
+    low, high = np.sqrt(n) * alpha, np.sqrt(n) * (alpha + slope * BOX)
     ends = (np.exp(-(low**2)) - np.exp(-(high**2))) / 2
-    return (ends - low * np.sqrt(np.pi) / 2 * (erf(high) - erf(low))) / (n * beta**2)
+    return (ends - low * np.sqrt(np.pi) / 2 * (erf(high) - erf(low))) / (n * slope**2)
 
 
 def preference(n_beta: float, form: Literal["f", "H"] = "f") -> float:
