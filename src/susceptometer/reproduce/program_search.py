@@ -9,11 +9,13 @@ from susceptometer.domains.programs.search import BranchAndBound, Class
 from susceptometer.reproduce.claims import Claim, Verdict
 from susceptometer.reproduce.setting import Arrays, Scale, Setting
 
-SECONDS = {"smoke": 2.0, "cpu": 6.0, "gpu": 20.0}
+SECONDS = {"smoke": 2.0, "cpu": 2.0, "gpu": 20.0}
 """CPU seconds for one class; a class that needs more is reported as not finished."""
 
 NOISES = {"all squares": ("sym", "st", "dir"), "states only": ("st",), "moves only": ("dir",)}
 """Which squares of the description are noisy."""
+
+STEPS = {"cpu": (2, 3), "gpu": (2, 3, 4)}
 
 QUESTIONS = ("contains A", "parity of A", "last is A", "first is A", "equal ends")
 
@@ -24,10 +26,10 @@ def families(scale: Scale, noise: str) -> list[list[Class]]:
     All classes of a list answer one question in the same time, for words over {A, B} of length 1 and 2, or A, AA, AAA.
     """
     noisy = NOISES[noise]
-    questions, steps = (("contains A",), (2,)) if scale == "smoke" else (QUESTIONS, (2, 3, 4))
+    questions, steps = (("contains A",), (2,)) if scale == "smoke" else (QUESTIONS, STEPS[scale])
     asked = [(q, 2, 2, t) for q in questions for t in steps]
     if scale != "smoke":
-        asked += [("parity of A", 1, 3, t) for t in (3, 4, 5)]
+        asked += [("parity of A", 1, 3, t) for t in STEPS[scale]]
     return [
         [
             Class(*question, symbols=letters + more, states=states, noisy=noisy, mapped=True)

@@ -256,7 +256,7 @@ def _verdict(good: object, *, partly: object = False) -> Verdict:
 
 COST: Mapping = {
     "smoke": "about 15 CPU seconds",
-    "cpu": "about 20 CPU minutes, half of it the search over machine classes",
+    "cpu": "about 5 CPU minutes, half of it the search over machine classes",
     "gpu": "the cpu run with 8,000 chains per machine on the GPU; the search stays on one core",
 }
 
