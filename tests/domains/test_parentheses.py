@@ -148,6 +148,8 @@ def test_realised_weights_are_non_negative_and_say_what_they_lost(strings):
     kept, cost = realised(mixture_weights(density, h), label)
     np.testing.assert_allclose(kept, mixture_weights(density, h))
     assert cost["clipped"] == 0 and cost["lost"] < 1e-12
+    kept, cost = realised(mixture_weights(density, -10 * h), label, floor=0.2)
+    assert kept.min() > 0.1 and np.isclose(kept[label].mean(), 1)
     kept, cost = realised(mixture_weights(density, -10 * h), label)
     assert kept.min() == 0 and np.isclose(kept[label].mean(), 1) and np.isclose(kept[~label].mean(), 1)
     assert cost["clipped"] > 0.05 and cost["lost"] > 0.1

@@ -71,17 +71,22 @@ def mixture_weights(density: NDArray[np.float64], h: NDArray[np.float64]) -> NDA
     return 1 + h @ (density - 1)
 
 
-def realised(rho: NDArray[np.float64], label: NDArray[np.bool_]) -> tuple[NDArray[np.float64], Mapping[str, float]]:
-    """Non-negative weights with mean one in each class, and what clipping cost.
+def realised(
+    rho: NDArray[np.float64], label: NDArray[np.bool_], floor: float = 0.0
+) -> tuple[NDArray[np.float64], Mapping[str, float]]:
+    """Weights of at least ``floor`` with mean one in each class, and what clipping cost.
+
+    A floor above zero keeps every kind of training string in sight, so that accuracy on the unchanged distribution
+    is not paid for the plan.
 
     Returns:
-        Weights ``[rows]``; ``clipped`` (share of strings at zero), ``lost`` (|realised - wanted| / |wanted - 1|, root
-        mean squares over strings), ``effective`` ((sum rho)^2 / (n sum rho^2)).
+        Weights ``[rows]``; ``clipped`` (share of strings at the floor), ``lost`` (|realised - wanted| / |wanted - 1|,
+        root mean squares over strings), ``effective`` ((sum rho)^2 / (n sum rho^2)).
     """
-    kept = np.maximum(rho, 0.0)
+    kept = np.maximum(rho, floor)
     for side in (True, False):
         kept[label == side] /= kept[label == side].mean()
     wanted = np.sqrt(np.mean((rho - 1) ** 2))
     lost = np.sqrt(np.mean((kept - rho) ** 2)) / wanted if wanted > 0 else 0.0
     effective = kept.sum() ** 2 / (len(kept) * (kept**2).sum())
-    return kept, {"clipped": float((rho < 0).mean()), "lost": float(lost), "effective": float(effective)}
+    return kept, {"clipped": float((rho < floor).mean()), "lost": float(lost), "effective": float(effective)}
