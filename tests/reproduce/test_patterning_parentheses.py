@@ -54,8 +54,11 @@ def test_unresolved_meanings_are_left_out(results):
 def test_a_real_swing_agrees_and_a_swing_that_randoms_share_does_not(results):
     assert steer_claim(results, "log-odds", "").verdict == "agrees"
     same = {**results.arms, "random-0": arm("random-0", results.arms["random-0"].h, 16)}
-    same["log-odds-"] = arm("log-odds-", -results.arms["log-odds+"].h, 14)
+    assert steer_claim(replace(results, arms=same), "log-odds", "").verdict == "partly"
+    same["log-odds-"] = arm("log-odds-", -results.arms["log-odds+"].h, 18)
     assert steer_claim(replace(results, arms=same), "log-odds", "").verdict == "differs"
+    bought = {**results.arms, "log-odds+": arm("log-odds+", results.arms["log-odds+"].h, 16, accuracy=0.97)}
+    assert steer_claim(replace(results, arms=bought), "log-odds", "").verdict == "partly"
 
 
 def test_the_meaning_that_predicts_is_told_by_correlation_and_by_what_is_resolved(results):

@@ -11,7 +11,7 @@ from susceptometer.domains.parentheses_probes import PROPERTIES
 from susceptometer.estimate.estimate import format_pm
 from susceptometer.patterning.response import Response
 from susceptometer.reproduce.claims import Claim
-from susceptometer.reproduce.parentheses_arms import Arm, Size
+from susceptometer.reproduce.parentheses_arms import STRONG, Arm, Size
 from susceptometer.reproduce.shares import Share, apart, fisher, share
 
 Array = NDArray[np.float64]
@@ -47,9 +47,13 @@ class Results:
         equal = f"{kind} equal"
         return rise - sign * found.chi[found.observables.index(equal)] if equal in found.observables else rise
 
+    def accuracy(self, name: str) -> float:
+        """Mean accuracy in distribution of an arm."""
+        return float(self.arms[name].found.accuracy.mean())
+
     def doses(self, name: str) -> list[str]:
         """Suffixes of the planned arms of one meaning, weakest first."""
-        return ["", "strong"] if f"{name}+strong" in self.arms else [""]
+        return ["", *(dose for dose in STRONG if f"{name}+{dose}" in self.arms)]
 
     @property
     def random(self) -> list[str]:
@@ -153,12 +157,14 @@ def steer_claim(results: Results, name: str, dose: str) -> Claim:
     swing = up.value - down.value
     good = swing >= SWING and apart(up, down)
     return Claim(
-        f"Planned arms move P(Nested); meaning '{name}', sum |h| {size:.2f}",
+        f"Planned arms move P(Nested); '{name}', sum |h| {size:.2f}{', least weight 0.1' * (dose == 'floored')}",
         "wang2026: patterning selects the algorithm; shares unknown",
         f"towards Nested {up}, base {base}, towards Equal-Count {down}; difference {100 * swing:+.0f} points "
         f"(Fisher p {fisher(up, down):.1g}; towards Nested against base {fisher(up, base):.1g}); Equal-Count "
-        f"{results.equal(plus)} and {results.equal(minus)}. h: {h}",
-        "agrees" if good and clear else "partly" if good or (swing > 0 and fisher(up, down) < 0.05) else "differs",
+        f"{results.equal(plus)} and {results.equal(minus)}; accuracy {results.accuracy(plus):.3f} and "
+        f"{results.accuracy(minus):.3f}. h: {h}",
+        "agrees" if good and clear and min(map(results.accuracy, (plus, minus))) > 0.995
+        else "partly" if good or (swing > 0 and fisher(up, down) < 0.05) else "differs" if swing < 0 else "open",
         null="random h (sum |h|): " + (", ".join(
             f"{results.nested(arm)} ({np.abs(results.arms[arm].h).sum():.2f})" for arm in results.random
         ) or "none at this scale"),
