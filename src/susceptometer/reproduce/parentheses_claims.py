@@ -132,7 +132,7 @@ def response_claim(results: Results) -> Claim:
         texts.append(f"{name}: " + ", ".join(f"{p} {format_pm(v, e)}" for p, v, e in pairs if abs(v) > 2 * e))
     return Claim(
         "Answers of both solutions to the probes (entries beyond two errors, per unit n_beta)",
-        "wang2026: values not known to us", "; ".join(texts), "open",
+        "wang2026: values not known to us", "; ".join(texts) or "none", "open",
         null=f"{0.05 * len(PROPERTIES):.1f} of {len(PROPERTIES)} entries in a row would pass by chance",
     )  # fmt: skip
 
@@ -227,5 +227,6 @@ def clip_claim(results: Results) -> Claim:
     most = max((a.cost["lost"] for a in results.arms.values()), default=0.0)
     return Claim(
         "Planned mixtures are realised by weights >= 0 on the training strings",
-        "derived: exact while no weight is clipped", "; ".join(rows), "agrees" if most < 0.1 else "partly",
+        "derived: exact while no weight is clipped", "; ".join(rows) or "every plan was refused",
+        "agrees" if most < 0.1 else "partly",
     )  # fmt: skip
