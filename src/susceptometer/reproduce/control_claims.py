@@ -94,7 +94,7 @@ def correlation_claims(reading: SeedReading, form: Form, measures: Mapping[str, 
 
 def loss_claim(reading: SeedReading, form: Form, measures: Mapping[str, Floats], *, seed: int) -> Claim:
     """Whether the first pair is more than how badly a token is predicted at w*, a number that needs no chain."""
-    score = spectrum(reading.responses[form], "columns", seed=seed).data["score"].values[0]
+    score = reading.spectrum(form, "columns", seed=seed).data["score"].values[0]
     loss = measures["loss"]
     r, rank = np.corrcoef(score, loss)[0, 1], spearmanr(score, loss).statistic
     names = list(dict.fromkeys(reading.facts.probe.tolist()))
@@ -134,9 +134,8 @@ def gaussian_claim(reading: SeedReading, control: Mapping[Form, Response], form:
     """How much of chi and of its pairs is already there at n_beta = 0."""
     chi, null = (r.matrix().mean(0) for r in (reading.responses[form], control[form]))
     r = np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(chi.T, null.T, strict=True)])
-    ours, theirs = (
-        spectrum(x, "columns", seed=seed).data["loading"].values for x in (reading.responses[form], control[form])
-    )
+    ours = reading.spectrum(form, "columns", seed=seed).data["loading"].values
+    theirs = spectrum(control[form], "columns", seed=seed).data["loading"].values
     overlap = np.abs(ours @ theirs.T)
     partner = matched(overlap)
     same = ", ".join(f"{overlap[k, partner[k]]:.3f}" for k in range(3))

@@ -1,7 +1,7 @@
 """Claims about principal pairs: their shares, the common sign of the first, the circuit and patterns on the others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,12 +25,16 @@ class SeedReading:
     responses: Mapping[Form, Response]
     facts: TokenFacts
     roles: Roles
+    made: dict[tuple, Spectrum] = field(default_factory=dict, repr=False, compare=False)
 
     def spectrum(self, form: Form, kind: Kind, *, seed: int, layer: int | None = None) -> Spectrum:
         """Principal pairs of all heads or of one layer."""
-        whole = self.responses[form]
-        names = [n for n in whole.components if layer is None or n.startswith(f"blocks.{layer}.")]
-        return spectrum(whole.of_components(names), kind, seed=seed)
+        key = form, kind, seed, layer
+        if key not in self.made:
+            whole = self.responses[form]
+            names = [n for n in whole.components if layer is None or n.startswith(f"blocks.{layer}.")]
+            self.made[key] = spectrum(whole.of_components(names), kind, seed=seed)
+        return self.made[key]
 
 
 def share_claims(reading: SeedReading, form: Form, *, seed: int) -> list[Claim]:
@@ -88,19 +92,21 @@ def first_pair_claims(reading: SeedReading, form: Form, *, seed: int) -> list[Cl
 
 
 def _ends_claim(reading: SeedReading, found: Spectrum, form: Form) -> Claim:
-    """Order of the patterns along the first pair: expressed ends (negative psi) against suppressed ones."""
-    score = found.data["score"].values[0] / found.data["score"].values[0].std()
-    parts = {name: auroc_with_error(-score, reading.facts.flag(name), reading.facts.row) for name in (*UP, *DOWN)}
-    right = sum(a > 0.5 + 2 * e for a, e in (parts[n] for n in UP)) + sum(
-        a < 0.5 - 2 * e for a, e in (parts[n] for n in DOWN)
-    )
+    """Whether the two published groups of patterns lie at opposite ends of the first pair, and which is expressed."""
+    score = found.data["score"].values[0]
+    parts = {
+        name: auroc_with_error(-score, reading.facts.flag(name), reading.facts.row) for name in (*UP, *DOWN)
+    }
+    sides = {name: np.sign(value - 0.5) * (abs(value - 0.5) > 2 * error) for name, (value, error) in parts.items()}
+    right = sum(sides[name] for name in UP) - sum(sides[name] for name in DOWN)
     text = ", ".join(f"{name} {format_pm(*parts[name])}" for name in parts)
+    end = "expressed" if right > 0 else "suppressed"
     return Claim(
-        f"{form}: word ends, induction and right delimiters lie at the expressed end of the first pair, word starts "
-        "and spaces at the other",
+        f"{form}: word ends, induction and right delimiters lie at one end of the first pair, word starts and spaces at "
+        "the other",
         "so in all seeds (baker2025, no number)",
-        f"AUROC towards the expressed end: {text}",
-        "agrees" if right == 5 else "partly" if right >= 3 else "differs",
+        f"AUROC towards the expressed end: {text}; the first group lies at the {end} end",
+        "agrees" if abs(right) == 5 else "partly" if abs(right) >= 3 else "differs",
         null="0.5",
     )
 
@@ -132,21 +138,19 @@ def circuit_claims(readings: Sequence[SeedReading], form: Form, kind: Kind, *, s
 def _token_claim(
     readings: Sequence[SeedReading], found: Sequence[tuple[Separation, Spectrum]], form: Form, kind: Kind
 ) -> Claim:
-    """Whether induction tokens lie on the circuit's side of that pair: expressed, so at negative psi."""
-    parts, good = [], 0
+    """Whether induction tokens lie to one side on that pair; expressed by the circuit is above 0.5."""
+    parts, far = [], 0
     for one, (s, pairs) in zip(readings, found, strict=True):
-        side = np.sign(s.contrast[s.pc - 1])
-        value, error = auroc_with_error(
-            -side * pairs.data["score"].values[s.pc - 1], one.facts.flag("induction"), one.facts.row
-        )
-        good += value > 0.5 + 2 * error
+        side, score = np.sign(s.contrast[s.pc - 1]), pairs.data["score"].values[s.pc - 1]
+        value, error = auroc_with_error(-side * score, one.facts.flag("induction"), one.facts.row)
+        far += abs(value - 0.5) > max(0.1, 2 * error)
         parts.append(f"seed {one.trained}: {format_pm(value, error)}")
     return Claim(
-        f"{form}, standardised by {kind}: induction tokens are expressed by the circuit's side of that pair",
+        f"{form}, standardised by {kind}: induction tokens lie to one side on that pair",
         "induction tokens load on PC2 (baker2025)",
-        f"AUROC {'; '.join(parts)}",
-        "agrees" if good == len(parts) else "partly" if good else "differs",
-        null="0.5",
+        f"AUROC towards what the circuit expresses: {'; '.join(parts)}",
+        "agrees" if far == len(parts) else "partly" if far else "differs",
+        null="0.5; at least 0.1 away counts",
     )
 
 

@@ -91,12 +91,17 @@ def _chain_p(left: Floats, signs: Floats) -> float:
 
 
 def _token_p(left: Floats, rest: Floats, rng: np.random.Generator) -> float:
-    """Rank p-value of the largest singular value among column-wise permutations of the tokens."""
-    total = (left**2).sum()
-    ours = np.linalg.eigvalsh(left.T @ left)[-1] / total
-    above = 0
-    for _ in range(PERMUTATIONS):
-        mixed = rng.permuted(left, axis=0) @ rest
-        moments = mixed.T @ mixed
-        above += np.linalg.eigvalsh(moments)[-1] / np.trace(moments) >= ours
-    return float((1 + above) / (1 + PERMUTATIONS))
+    """Rank p-value of the largest singular value among column-wise permutations of the tokens.
+
+    Permuted columns keep their variances; their covariances are normal with variance s_i^2 s_j^2 / (N - 1), which is
+    drawn instead of permuting N tokens (the permutation central limit theorem).
+    """
+    moments = left.T @ left
+    ours = np.linalg.eigvalsh(moments)[-1] / np.trace(moments)
+    spread = np.sqrt(np.diag(moments))
+    noise = rng.standard_normal((PERMUTATIONS, *moments.shape)) / np.sqrt(len(left) - 1)
+    upper = np.triu(noise, 1)
+    mixed = np.outer(spread, spread) * (upper + np.swapaxes(upper, 1, 2) + np.eye(len(moments)))
+    mixed = rest @ mixed @ rest
+    others = np.linalg.eigvalsh(mixed)[:, -1] / np.trace(mixed, axis1=1, axis2=2)
+    return float((1 + (others >= ours).sum()) / (1 + PERMUTATIONS))
