@@ -3,7 +3,7 @@
     python benchmarks/bench_forecast.py [row ...]      # appends to benchmarks/results/forecast.json, writes forecast.md
 
 Each row is a fresh process (one thread): the forecast with its 5-second probe, then the same reading into a new folder by the clock, then,
-where that took under 15 s, once more under torch's FlopCounterMode. Seconds are those of the processor on both sides (the forecast
+where that took under 3 s, once more under torch's FlopCounterMode. Seconds are those of the processor on both sides (the forecast
 itself uses wall time), since the machine is shared; --wall takes wall time.
 """
 
@@ -89,7 +89,7 @@ def measure(name):
         read(subject, parts, recipe=how, seed=0, into=folder, options=options)
         found["took"] = clock() - begun
         found["stored"] = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
-    if found["took"] < 15:
+    if found["took"] < 3:
         with tempfile.TemporaryDirectory() as folder, flop_counter() as counter:
             read(subject, parts, recipe=how, seed=0, into=folder, options=options)
         found["counted"] = counter.get_total_flops()

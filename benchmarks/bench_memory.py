@@ -63,6 +63,8 @@ def pico(tokens):
 
 ROWS = {
     "32 heads, 20k tokens, 2 draws": (cheap, 20_480, 32, 2, 1 << 30),
+    "8 heads, 20k tokens, 2 draws": (cheap, 20_480, 8, 2, 1 << 30),
+    "8 heads, 20k tokens, 20 draws": (cheap, 20_480, 8, 20, 1 << 30),
     "32 heads, 20k tokens, 20 draws": (cheap, 20_480, 32, 20, 1 << 30),
     "4 heads, 250k tokens, 2 draws": (cheap, 250_000, 4, 2, 1 << 30),
     "4 heads, 500k tokens, 2 draws": (cheap, 500_000, 4, 2, 1 << 30),

@@ -1,6 +1,6 @@
 """Cells on Ray: 1 and 2 workers on this machine, and a schedule of 1 to 1,024 workers simulated from measured cells.
 
-    python benchmarks/bench_ray.py [--cells 32] [--draws 40]      # writes benchmarks/results/ray.md
+    python benchmarks/bench_ray.py [--cells 32] [--draws 40] [--parts ...]   # writes benchmarks/results/ray.md
 
 Measured: wall time of the same reading (pico-mini) by the local engine and by 1 and 2 Ray workers (start of Ray and import
 of torch apart), CPU seconds of every cell, and the sender's own seconds per cell. Simulated: cells handed out one after another,
@@ -10,6 +10,7 @@ again, the worker is replaced after its start-up time).
 
 import argparse
 import heapq
+import json
 import os
 import tempfile
 import time
@@ -153,39 +154,63 @@ def simulated(spent, sender, start):
     return rows
 
 
-def table(given):
+def measured(part, given):
+    """One part of what is measured: ``local``, ``1`` or ``2`` workers, or the sender's own time."""
     torch.set_num_threads(1)
+    if part == "sender":
+        return {"seconds": sender_seconds(), "load": os.getloadavg()[0]}
     subject, recipe = setting(given.cells, given.draws)
-    here = wall(subject, recipe, timed_here)
-    spent = np.array(SPENT)
-    measured = [("local", here, None)]
-    for count in (1, 2):
-        seconds, start = with_workers(subject, recipe, count)
-        measured.append((f"ray, {count} worker{'s' * (count > 1)}", seconds, start))
-    sender = sender_seconds()
-    load1 = os.getloadavg()[0]
+    if part == "local":
+        return {"seconds": wall(subject, recipe, timed_here), "cells": SPENT, "load": os.getloadavg()[0]}
+    seconds, start = with_workers(subject, recipe, int(part))
+    return {"seconds": seconds, "start": start, "load": os.getloadavg()[0]}
+
+
+def table(found):
+    spent, here = np.array(found["local"]["cells"]), found["local"]["seconds"]
+    start, sender = found["2"]["start"], found["sender"]["seconds"]
     lines = [
         (f"{len(spent)} cells of pico-mini, CPU seconds per cell: mean {spent.mean():.2f}, sd {spent.std():.2f}, "
-        f"largest {spent.max():.2f}; {os.cpu_count()} cores, load average {load1:.1f} at the end."),
-        "", "| engine | wall, s | cells per s | against local | first start, s |", "|---|---|---|---|---|",
-        *[f"| {n} | {s:.1f} | {len(spent) / s:.2f} | {here / s:.2f}x | {'' if b is None else f'{b:.1f}'} |" for n, s, b in measured],
-        "", f"Sender per cell: {1000 * sender:.1f} ms.", "",
-        (f"Simulated: {CELLS:,} cells of {SCALE * spent.mean():.0f} s on average ({SCALE * spent.sum() / len(spent) * CELLS / 3600:.0f} core-hours). "
-        f"Stragglers: {STRAGGLERS:.0%} of the cells take {SLOW:g} times as long. Losses: a worker lives {LIFE / 3600:g} h on average, "
-        f"its cell is made again, its successor needs {measured[-1][2]:.0f} s to start. Efficiency: cell seconds / (workers x time). "
-         "Copied: with losses, and a late cell made a second time by an idle worker, as the engine does."),
-        "", "| workers | time, min | efficiency | with stragglers | efficiency | and losses | efficiency | and copies | efficiency |", "|---|---|---|---|---|---|---|---|---|",
+         f"largest {spent.max():.2f}; {os.cpu_count()} cores."),
+        "", "| engine | wall, s | cells per s | against local | first start, s | load average |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for workers, times, share in simulated(spent, sender, measured[-1][2]):
+    for part in ("local", "1", "2"):
+        row, name = found[part], part if part == "local" else f"ray, workers: {part}"
+        first = f"{row['start']:.1f}" if "start" in row else ""
+        lines.append(f"| {name} | {row['seconds']:.1f} | {len(spent) / row['seconds']:.2f} | {here / row['seconds']:.2f}x | {first} | {row['load']:.1f} |")
+    lines += [
+        "", f"Sender per cell: {1000 * sender:.1f} ms.", "",
+        (f"Simulated: {CELLS:,} cells of {SCALE * spent.mean():.0f} s on average ({SCALE * spent.mean() * CELLS / 3600:.0f} core-hours). "
+         f"Stragglers: {STRAGGLERS:.0%} of the cells take {SLOW:g} times as long. Losses: a worker lives {LIFE / 3600:g} h on average, "
+         f"its cell is made again, its successor needs {start:.0f} s to start. Efficiency: cell seconds / (workers x time). "
+         "Copied: with losses, and a late cell made a second time by an idle worker, as the engine does."),
+        "", "| workers | time, min | efficiency | with stragglers | efficiency | and losses | efficiency | and copies | efficiency |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for workers, times, share in simulated(spent, sender, start):
         pairs = " | ".join(f"{t / 60:,.1f} | {s:.1%}" for t, s in zip(times, share, strict=True))
         lines.append(f"| {workers:,} | {pairs} |")
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
+PARTS = ("local", "1", "2", "sender")
+
+
+def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cells", type=int, default=32)
     parser.add_argument("--draws", type=int, default=40)
-    text = "# Cells on Ray\n\n`python benchmarks/bench_ray.py`\n\n" + table(parser.parse_args()) + "\n"
-    OUT.write_text(text, encoding="utf-8")
-    print(text)
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    given = parser.parse_args()
+    file = OUT.with_suffix(".json")
+    found = json.loads(file.read_text()) if file.exists() else {}
+    for part in given.parts:
+        found[part] = measured(part, given)
+        file.write_text(json.dumps(found, indent=1))
+    if set(PARTS) <= set(found):
+        OUT.write_text("# Cells on Ray\n\n`python benchmarks/bench_ray.py`\n\n" + table(found) + "\n", encoding="utf-8")
+        print(OUT.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
