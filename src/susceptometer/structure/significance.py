@@ -53,6 +53,7 @@ def significance(matrix: Floats, loading: Floats, *, seed: int) -> Significance:
     """
     signs = _sign_patterns(len(matrix), seed)
     rng = np.random.default_rng(stream_seed(seed, "permuted tokens"))
+    moments = _group_moments(matrix)
     chains, tokens, alive = [], [], True
     for k in range(len(loading)):
         if not alive:
@@ -60,12 +61,19 @@ def significance(matrix: Floats, loading: Floats, *, seed: int) -> Significance:
             tokens.append(np.nan)
             continue
         rest = np.eye(loading.shape[1]) - loading[:k].T @ loading[:k]
-        left = (matrix - matrix.mean(1, keepdims=True)) @ rest
+        left = rest @ moments @ rest
         chains.append(_chain_p(left, signs))
-        tokens.append(_token_p(left.mean(0), rest, rng))
+        tokens.append(_token_p(left.mean((0, 1)), rest, matrix.shape[1], rng))
         alive = max(chains[-1], tokens[-1]) <= LEVEL
     p_chains, p_tokens = np.array(chains), np.array(tokens)
     return Significance(p_chains, p_tokens, np.fmax(p_chains, p_tokens) <= LEVEL)
+
+
+def _group_moments(matrix: Floats) -> Floats:
+    """Sums over tokens of products of groups and columns, ``[groups, groups, components, components]``, centred."""
+    groups, tokens, columns = matrix.shape
+    flat = (matrix - matrix.mean(1, keepdims=True)).transpose(1, 0, 2).reshape(tokens, -1)
+    return (flat.T @ flat).reshape(groups, columns, groups, columns).transpose(0, 2, 1, 3)
 
 
 def _sign_patterns(groups: int, seed: int) -> Floats:
@@ -78,11 +86,9 @@ def _sign_patterns(groups: int, seed: int) -> Floats:
     return np.concatenate([np.ones((len(rest), 1)), rest], axis=1)
 
 
-def _chain_p(left: Floats, signs: Floats) -> float:
+def _chain_p(moments: Floats, signs: Floats) -> float:
     """Rank p-value of the largest singular value of the mean among the sign-flipped means."""
-    groups, tokens, columns = left.shape
-    flat = left.transpose(1, 0, 2).reshape(tokens, -1)
-    moments = (flat.T @ flat).reshape(groups, columns, groups, columns).transpose(0, 2, 1, 3)
+    groups, _, columns, _ = moments.shape
     every = np.concatenate([np.ones((1, groups)), signs])
     outer = (every[:, :, None] * every[:, None, :]).reshape(len(every), -1)
     means = (outer @ moments.reshape(groups * groups, -1)).reshape(-1, columns, columns)
@@ -90,16 +96,15 @@ def _chain_p(left: Floats, signs: Floats) -> float:
     return float((largest >= largest[0] * (1 - 1e-9)).mean())
 
 
-def _token_p(left: Floats, rest: Floats, rng: np.random.Generator) -> float:
+def _token_p(moments: Floats, rest: Floats, tokens: int, rng: np.random.Generator) -> float:
     """Rank p-value of the largest singular value among column-wise permutations of the tokens.
 
     Permuted columns keep their variances; their covariances are normal with variance s_i^2 s_j^2 / (N - 1), which is
     drawn instead of permuting N tokens (the permutation central limit theorem).
     """
-    moments = left.T @ left
     ours = np.linalg.eigvalsh(moments)[-1] / np.trace(moments)
     spread = np.sqrt(np.diag(moments))
-    noise = rng.standard_normal((PERMUTATIONS, *moments.shape)) / np.sqrt(len(left) - 1)
+    noise = rng.standard_normal((PERMUTATIONS, *moments.shape)) / np.sqrt(tokens - 1)
     upper = np.triu(noise, 1)
     mixed = np.outer(spread, spread) * (upper + np.swapaxes(upper, 1, 2) + np.eye(len(moments)))
     mixed = rest @ mixed @ rest
