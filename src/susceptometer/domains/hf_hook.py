@@ -32,7 +32,7 @@ def best_attention(model: PreTrainedModel) -> str:
     capped = getattr(model.config, "attn_logit_softcapping", None) is not None
     if capped or not model._supports_sdpa:  # noqa: SLF001 - transformers has no public name for it
         return "eager"
-    size = model.get_input_embeddings().weight.shape[0]
+    size = int(model.config.get_text_config().vocab_size)
     tokens = (torch.arange(48, device=model.device) * 31 % size).view(2, 24)
     found = []
     for kind in ("eager", "sdpa"):

@@ -11,6 +11,7 @@ times slower, since it hands its small inner products to the same library one by
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +52,7 @@ def reduced_products_help() -> bool:
 @contextmanager
 def bfloat16_products() -> Iterator[None]:
     """CPU products of float32 tensors in bfloat16 with float32 sums, inside the block only."""
-    backend = torch.backends.mkldnn.matmul
+    backend: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before, backend.fp32_precision = backend.fp32_precision, "bf16"
     try:
         yield
@@ -107,7 +108,7 @@ class _Product(torch.autograd.Function):
     """``a @ b`` whose gradients are products in bfloat16."""
 
     @staticmethod
-    def forward(ctx, a: Tensor, b: Tensor, reduced: bool) -> Tensor:  # noqa: ANN001
+    def forward(ctx: Any, a: Tensor, b: Tensor, reduced: bool) -> Tensor:
         need_a, need_b = ctx.needs_input_grad[:2]
         ctx.shapes = a.shape, b.shape
         ctx.save_for_backward(a if need_b else None, b if need_a else None)
@@ -115,7 +116,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, b = ctx.saved_tensors
         (a_shape, b_shape), d_a, d_b = ctx.shapes, None, None
         if b is not None:
