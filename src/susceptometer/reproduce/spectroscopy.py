@@ -29,7 +29,7 @@ SMALL = ClusterSettings(
 )
 PUBLISHED = ClusterSettings(k=45, effort=Effort(patience=500))
 
-SEEDS: dict[Scale, tuple[int, ...]] = {"smoke": (0,), "cpu": (0, 1), "gpu": (0, 1, 2, 3)}
+SEEDS: dict[Scale, tuple[int, ...]] = {"smoke": (0,), "cpu": (0, 1, 2, 3), "gpu": (0, 1, 2, 3)}
 """Training seeds of the model."""
 
 SETTINGS: dict[Scale, ClusterSettings] = {"smoke": SMALL, "cpu": PUBLISHED, "gpu": PUBLISHED}
@@ -126,7 +126,7 @@ REPRODUCTION = Reproduction(
     run=run,
     cost={
         "smoke": "20 seconds on one core",
-        "cpu": "one to two hours on one core, most of it the readings of two training seeds and of the control",
+        "cpu": "one to two hours on one core, most of it the readings of four training seeds and of the control",
         "gpu": "25 minutes on one GPU",
     },
     facts=facts_of,
