@@ -211,7 +211,7 @@ REPRODUCTION = Reproduction(
     run=run,
     cost={
         "smoke": "15 s on one core",
-        "cpu": "about 30 minutes on one core (12 runs of 12,000 steps in one batched model)",
+        "cpu": "about 15 minutes on one core (9 runs of 6,000 steps in one batched model)",
         "gpu": "about 20 minutes on one GPU (33 runs of 60,000 steps)",
     },
     facts=facts,
