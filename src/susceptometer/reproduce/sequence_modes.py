@@ -235,7 +235,7 @@ REPRODUCTION = Reproduction(
     run=run,
     cost={
         "smoke": "15 s on one core",
-        "cpu": "about 45 minutes on one core, half of it on text; every cell is kept",
+        "cpu": "about 25 minutes on one core, a quarter of it on text; every cell is kept",
         "gpu": "about 3 hours on one core (the networks are too small for a GPU)",
     },
     facts=facts,
