@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -93,7 +94,7 @@ def map_figure(steps: Sequence[int], maps: Array, classes: NDArray[np.integer]) 
     return figure
 
 
-def _over_steps(steps: Sequence[int]):  # noqa: ANN202 - figure and its axes
+def _over_steps(steps: Sequence[int]) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.2, 3.2), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
@@ -102,12 +103,12 @@ def _over_steps(steps: Sequence[int]):  # noqa: ANN202 - figure and its axes
     return figure, axes
 
 
-def _place(steps: Sequence[int]) -> Array:
+def _place(steps: Sequence[float]) -> Array:
     """Places on the axis: the square root of the step spreads early and late checkpoints evenly enough."""
     return np.sqrt(np.asarray(steps, dtype=float))
 
 
-def _ticks(axes, steps: Sequence[int]) -> None:  # noqa: ANN001
+def _ticks(axes: Axes, steps: Sequence[int]) -> None:
     shown, last = [], -np.inf
     for step in steps:
         if _place([step])[0] - last > 0.12 * _place([max(steps)])[0]:
@@ -117,6 +118,6 @@ def _ticks(axes, steps: Sequence[int]) -> None:  # noqa: ANN001
     axes.tick_params(labelsize=7, colors=SOFT)
 
 
-def _mark(axes, onset: float) -> None:  # noqa: ANN001
+def _mark(axes: Axes, onset: float) -> None:
     if np.isfinite(onset):
         axes.axvline(_place([onset])[0], color=INK, linestyle="--", linewidth=1)
