@@ -92,5 +92,5 @@ def scored_steps(
 
 def joined(parts: Sequence[Mapping[str, np.ndarray]], first: int) -> Scored:
     """Blocks of `scored_steps` one after the other, the first of which begins at step ``first``."""
-    fields = (np.concatenate([part[name] for part in parts]) for name in ("planned", "loss", "flag"))
-    return Scored(*fields, first=first)
+    planned, loss, flag = (np.concatenate([part[name] for part in parts]) for name in ("planned", "loss", "flag"))
+    return Scored(planned, loss, flag, first=first)
