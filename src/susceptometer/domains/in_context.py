@@ -69,7 +69,7 @@ class RegressionWorld:
 
 
 def ridge(x: Tensor, y: Tensor, variance: float) -> Tensor:
-    """Bayes predictor for normal tasks, ``[rows, K]``: (X'X + variance I)^-1 X'y of the first k - 1 examples, on x_k."""
+    """Bayes predictor for normal tasks, ``[rows, K]``: (X'X + variance I)^-1 X'y of the first k - 1 pairs, on x_k."""
     x, y = x.double(), y.double()
     outer = torch.einsum("rki,rkj->rkij", x, x).cumsum(1) - torch.einsum("rki,rkj->rkij", x, x)
     cross = (x * y[..., None]).cumsum(1) - x * y[..., None]
