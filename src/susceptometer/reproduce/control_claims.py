@@ -102,7 +102,8 @@ def loss_claim(reading: SeedReading, form: Form, measures: Mapping[str, Floats],
     return Claim(
         f"{form}: the first pair is more than the token's loss at w*",
         "not tested (a control of ours)",
-        f"correlation of pair-1 scores with the loss {format_pm(float(r), float(jackknife(r, left)[1]))}, of ranks {rank:+.3f}",
+        f"correlation of pair-1 scores with the loss {format_pm(float(r), float(jackknife(r, left)[1]))}, "
+        f"of ranks {rank:+.3f}",
         "agrees" if abs(rank) < 0.5 else "partly" if abs(rank) < 0.8 else "differs",
         null="0 if they had nothing to do with each other; errors by leaving out domains",
     )
