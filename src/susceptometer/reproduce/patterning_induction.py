@@ -128,7 +128,7 @@ REPRODUCTION = Reproduction(
     run=run,
     cost={
         "smoke": "about 20 s on one core",
-        "cpu": "about 30 core minutes: chi 2, local checks 3, scores 3, 13 arms of three seeds 1.5 each, coefficients 2",
+        "cpu": "about 30 core minutes: chi 2, local checks 3, scores 3, 13 arms of three seeds 1.5 each, LLC 2",
     },
     facts=lambda setting: {
         "seeds": str(SIZES[setting.scale].seeds),
