@@ -102,8 +102,8 @@ def _ends_claim(reading: SeedReading, found: Spectrum, form: Form) -> Claim:
     text = ", ".join(f"{name} {format_pm(*parts[name])}" for name in parts)
     end = "expressed" if right > 0 else "suppressed"
     return Claim(
-        f"{form}: word ends, induction and right delimiters lie at one end of the first pair, word starts and spaces at "
-        "the other",
+        f"{form}: word ends, induction and right delimiters lie at one end of the first pair, word starts and spaces "
+        "at the other",
         "so in all seeds (baker2025, no number)",
         f"AUROC towards the expressed end: {text}; the first group lies at the {end} end",
         "agrees" if abs(right) == 5 else "partly" if abs(right) >= 3 else "differs",
@@ -111,9 +111,11 @@ def _ends_claim(reading: SeedReading, found: Spectrum, form: Form) -> Claim:
     )
 
 
-def circuit_claims(readings: Sequence[SeedReading], form: Form, kind: Kind, *, seed: int) -> list[Claim]:
-    """Which pair separates the induction circuit from the multigram heads, by seed, and its tokens."""
-    found = [separated(one, form, kind, seed=seed) for one in readings]
+def circuit_claims(
+    readings: Sequence[SeedReading], form: Form, kind: Kind, *, seed: int, alone: bool = False
+) -> list[Claim]:
+    """Which pair separates the induction circuit (``alone``: its induction heads) from the multigram heads, by seed."""
+    found = [separated(one, form, kind, seed=seed, alone=alone) for one in readings]
     clear = [s for s, _ in found if s.p <= 0.05 and s.best[0] > 2 * s.best[1]]
     second = [s for s, _ in found if s.p_each[1] <= 0.05 and abs(s.contrast[1]) > 2 * s.error[1]]
     need = max(1, (3 * len(found) + 3) // 4)
@@ -123,20 +125,20 @@ def circuit_claims(readings: Sequence[SeedReading], form: Form, kind: Kind, *, s
         for one, (s, _) in zip(readings, found, strict=True)
     )
     worst: Verdict = "differs" if len(found) > 1 else "open"
+    who = "the induction heads" if alone else "induction and previous-token heads"
     heads = Claim(
-        f"{form}, standardised by {kind}: the second pair separates induction and previous-token heads from the other "
-        "layer-1 heads",
+        f"{form}, standardised by {kind}: the second pair separates {who} from the other layer-1 heads",
         "PC2 in 4 of 4 seeds (baker2025)",
-        f"|correlation of loading with circuit| {text}; some pair in {len(clear)} of {len(found)} seeds, pc 2 in "
+        f"|correlation of loading with membership| {text}; some pair in {len(clear)} of {len(found)} seeds, pc 2 in "
         f"{len(second)}",
         "agrees" if len(second) >= need else "partly" if len(clear) >= need else worst,
         null="best pair over all choices of as many heads of the same layers (p)",
     )
-    return [heads, _token_claim(readings, found, form, kind)]
+    return [heads, _token_claim(readings, found, form, (kind, who))]
 
 
 def _token_claim(
-    readings: Sequence[SeedReading], found: Sequence[tuple[Separation, Spectrum]], form: Form, kind: Kind
+    readings: Sequence[SeedReading], found: Sequence[tuple[Separation, Spectrum]], form: Form, of: tuple[Kind, str]
 ) -> Claim:
     """Whether induction tokens lie to one side on that pair; expressed by the circuit is above 0.5."""
     parts, far = [], 0
@@ -146,7 +148,7 @@ def _token_claim(
         far += abs(value - 0.5) > max(0.1, 2 * error)
         parts.append(f"seed {one.trained}: {format_pm(value, error)}")
     return Claim(
-        f"{form}, standardised by {kind}: induction tokens lie to one side on that pair",
+        f"{form}, standardised by {of[0]}: induction tokens lie to one side on the pair of {of[1]}",
         "induction tokens load on PC2 (baker2025)",
         f"AUROC towards what the circuit expresses: {'; '.join(parts)}",
         "agrees" if far == len(parts) else "partly" if far else "differs",
@@ -154,10 +156,12 @@ def _token_claim(
     )
 
 
-def separated(reading: SeedReading, form: Form, kind: Kind, *, seed: int) -> tuple[Separation, Spectrum]:
+def separated(
+    reading: SeedReading, form: Form, kind: Kind, *, seed: int, alone: bool = False
+) -> tuple[Separation, Spectrum]:
     """The separating pair of one seed and the spectrum it belongs to; the common mode counts as a pair too."""
     pairs = reading.spectrum(form, kind, seed=seed)
-    circuit = [*reading.roles.previous, *reading.roles.induction]
+    circuit = [*([] if alone else reading.roles.previous), *reading.roles.induction]
     return separation(pairs, circuit, reading.roles.others), pairs
 
 

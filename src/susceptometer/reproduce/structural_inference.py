@@ -70,7 +70,8 @@ def run(setting: Setting) -> list[Claim]:
         claims += pairs.share_claims(first, form, seed=seed)
         claims += pairs.first_pair_claims(first, form, seed=seed)
         kinds: tuple[Kind, ...] = ("columns", "columns and rows")
-        claims += [row for kind in kinds for row in pairs.circuit_claims(every, form, kind, seed=seed)]
+        cases = [(kind, alone) for kind in kinds for alone in (False, True)]
+        claims += [row for k, alone in cases for row in pairs.circuit_claims(every, form, k, seed=seed, alone=alone)]
         claims += [pairs.third_pair_claim(first, form, seed=seed), _table_claim(first, form)]
         claims += [controls.dataset_claim(first, form)]
         claims += controls.correlation_claims(first, form, measures[0])

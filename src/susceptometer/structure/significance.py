@@ -14,6 +14,8 @@ LEVEL = 0.05
 """A pair counts while both p-values are at most this, and all stronger pairs count."""
 
 PERMUTATIONS = 99
+EMPTY = 1e-9
+"""Share of the variance below which nothing is left to test."""
 MOST_FLIPS = 511
 """Sign patterns tried: all of them up to ten groups, a random selection beyond."""
 
@@ -54,14 +56,16 @@ def significance(matrix: Floats, loading: Floats, *, seed: int) -> Significance:
     signs = _sign_patterns(len(matrix), seed)
     rng = np.random.default_rng(stream_seed(seed, "permuted tokens"))
     moments = _group_moments(matrix)
+    total = np.trace(moments.mean((0, 1)))
     chains, tokens, alive = [], [], True
     for k in range(len(loading)):
-        if not alive:
+        rest = np.eye(loading.shape[1]) - loading[:k].T @ loading[:k]
+        left = rest @ moments @ rest
+        # row centring leaves one direction empty
+        if not alive or np.trace(left.mean((0, 1))) <= EMPTY * total:
             chains.append(np.nan)
             tokens.append(np.nan)
             continue
-        rest = np.eye(loading.shape[1]) - loading[:k].T @ loading[:k]
-        left = rest @ moments @ rest
         chains.append(_chain_p(left, signs))
         tokens.append(_token_p(left.mean((0, 1)), rest, matrix.shape[1], rng))
         alive = max(chains[-1], tokens[-1]) <= LEVEL
@@ -103,7 +107,7 @@ def _token_p(moments: Floats, rest: Floats, tokens: int, rng: np.random.Generato
     drawn instead of permuting N tokens (the permutation central limit theorem).
     """
     ours = np.linalg.eigvalsh(moments)[-1] / np.trace(moments)
-    spread = np.sqrt(np.diag(moments))
+    spread = np.sqrt(np.maximum(np.diag(moments), 0.0))
     noise = rng.standard_normal((PERMUTATIONS, *moments.shape)) / np.sqrt(tokens - 1)
     upper = np.triu(noise, 1)
     mixed = np.outer(spread, spread) * (upper + np.swapaxes(upper, 1, 2) + np.eye(len(moments)))
