@@ -43,7 +43,7 @@ def loss_response(
     chosen = (reading.tokens["probe"] == probe).to_numpy()
 
     def minus_covariance(part: xr.Dataset) -> Array:
-        rise = _within_arms(part["kept_tokens"].to_numpy().astype(np.float64), reading.recipe.coupling.responds)
+        rise = _within_arms(part["kept_tokens"].to_numpy().astype(np.float64), cell.sizes["half"] > 0)
         phi = rise @ (masks / masks.sum(1, keepdims=True)).T
         f = rise[:, chosen] - rise[:, reading.base].mean(1, keepdims=True)
         return -(phi - phi.mean(0)).T @ f / len(rise)

@@ -204,7 +204,7 @@ def _of_probe(reading: Reading, probe: str) -> NDArray[np.bool_]:
 
 def group_replicates(reading: Reading, cell: xr.Dataset) -> Array:
     """chi of every group ``[groups, tokens]``: pseudo-values of the estimator that the chains allow."""
-    coupled = reading.recipe.coupling.responds and contraction(cell, reading.recipe).valid
+    coupled = cell.sizes["half"] > 0 and contraction(cell, reading.recipe).valid  # a run of all weights has no arms
     column = coupled_column if coupled else covariance_column
     return pseudo_values(lambda part: column(part, reading.base)["value"], cell)
 
