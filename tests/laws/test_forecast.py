@@ -69,7 +69,7 @@ def test_operations(case):
 def test_bytes_on_disk(case):
     expected, path, _ = case
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    assert expected.bytes == pytest.approx(size, rel=0.15)
+    assert expected.bytes == pytest.approx(size, rel=0.25)  # of runs so small that their own cards count
 
 
 def test_bytes_in_memory_and_sizes_of_cells_are_exact(case):

@@ -5,7 +5,7 @@ stream t_1, t_2, ... serves every diversity M, and the root task t_1 is in all o
 predicting y_k from (x_1, y_1, .., x_k). The finite-set predictor and its threshold are those of raventos2023.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor
@@ -34,7 +34,8 @@ class RegressionWorld:
     dimension: int = 2
     length: int = 8
     variance: float = 0.125
-    seed: int = field(kw_only=True)
+    _: KW_ONLY
+    seed: int
 
     def __post_init__(self) -> None:
         if min(self.dimension, self.length) < 1 or self.variance <= 0:

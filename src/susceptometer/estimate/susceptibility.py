@@ -238,7 +238,7 @@ def _mean_term(cell: xr.Dataset, base: slice, shift: np.ndarray) -> Shares:
 
 def _best(cell: xr.Dataset, reading: Reading) -> tuple[str, Shares]:
     """Name and shares of the estimator that these chains allow."""
-    if reading.recipe.coupling.responds and contraction(cell, reading.recipe).valid:
+    if cell.sizes["half"] > 0 and contraction(cell, reading.recipe).valid:
         return "coupled", _coupled_shares(cell, reading.base)
     return "covariance", _covariance_shares(cell, reading.base)
 

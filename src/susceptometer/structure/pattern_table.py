@@ -119,6 +119,6 @@ def _column(reading: Reading, cell: xr.Dataset, weights: NDArray[np.float64]) ->
             },
         }
     )
-    coupled = reading.recipe.coupling.responds and contraction(cell, reading.recipe).valid
+    coupled = cell.sizes["half"] > 0 and contraction(cell, reading.recipe).valid
     column = (coupled_column if coupled else covariance_column)(narrow, slice(0, 1))
     return column["value"][1:], column["error"][1:]

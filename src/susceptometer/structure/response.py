@@ -131,7 +131,7 @@ def response_of(
 
 def _within(cell: xr.Dataset, reading: Reading) -> Floats:
     """Replicates of chi_w of one component, ``[groups, tokens]``."""
-    if reading.recipe.coupling.responds and contraction(cell, reading.recipe).valid:
+    if cell.sizes["half"] > 0 and contraction(cell, reading.recipe).valid:
         gap = cell["pair"].values - cell["pair"].values[..., reading.base].mean(-1, keepdims=True)
         return gap.sum(1) / cell.sizes["draw"]
     left = [_chi_without(cell, i, reading.base) for i in range(cell.sizes["group"])]
