@@ -27,7 +27,7 @@ from susceptometer.types import Params
 INFINITE = 0
 """Stands for a new normal task per sequence."""
 
-N_BETA, GAMMA, STEP_SIZE = 60.0, 20.0, 1e-3
+N_BETA, GAMMA, STEP_SIZE = 60.0, 60.0, 3e-4
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RidgeAmount:
 
 AMOUNTS = {
     "smoke": RidgeAmount((3, INFINITE), 1, 60, (0, 30, 60), 128, (2, 4, 4)),
-    "cpu": RidgeAmount((3, 8, 32), 3, 6000, (1000, 3000, 6000), 1024, (4, 150, 80)),
+    "cpu": RidgeAmount((3, 8, 32), 3, 6000, (1000, 3000, 6000), 1024, (4, 160, 60)),
     "gpu": RidgeAmount(
         (1, 3, 4, 6, 8, 11, 16, 32, 64, 128, INFINITE), 3, 60_000, (200, 600, 1500, 4000, 12_000, 60_000), 8192,
         (8, 700, 500),
