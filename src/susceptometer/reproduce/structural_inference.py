@@ -78,7 +78,7 @@ def run(setting: Setting) -> list[Claim]:
         claims += [controls.loss_claim(first, form, measures[0], seed=seed)]
         claims += [controls.position_claim(first, form), controls.gaussian_claim(first, control, form, seed=seed)]
         claims += additions.token_claims(first, form, measures[0], seed=seed)
-        claims += [additions.head_claim(every, measures, form)] if len(every) > 1 else []
+        claims += [additions.head_claim(every, measures, form)] if len(every) > 2 else []
     return claims
 
 

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from susceptometer.errors import DataError
 from susceptometer.posterior.component import Component
 from susceptometer.posterior.local import LocalPosterior
 from susceptometer.posterior.subject import Subject
@@ -108,7 +109,15 @@ def held_out_prediction(features: Floats, target: Floats, folds: NDArray[np.inte
 
     The penalty is the one of `PENALTIES` (per sample, on features of unit spread) that predicts best when each of the
     other folds is left out in turn. Folds enter by their second moments, so that choosing it costs small solves only.
+
+    Raises:
+        DataError: There is only one fold.
     """
+    if len(np.unique(folds)) < 2:
+        raise DataError(
+            "nothing can be held out", where="held_out_prediction", value=np.unique(folds).tolist(),
+            why="every fold is predicted from the others", do="give at least two folds (documents, training seeds)",
+        )
     spread = features.std(0)
     scaled = (features - features.mean(0)) / np.where(spread > 0, spread, 1.0)
     wide = np.concatenate([np.ones((len(scaled), 1)), scaled], axis=1)
