@@ -43,7 +43,8 @@ SEEDS: dict[Scale, tuple[int, ...]] = {"smoke": (0,), "cpu": (0, 1, 2, 3), "gpu"
 CHOSEN = {
     "chosen": "after a first look at seeds 0, 2 and 3: the ends of the first pair are compared without a side fixed "
     "beforehand (with a side, that row differed in both forms), and the circuit is also tested as its induction heads "
-    "alone (least possible p 0.018 to 0.036 a seed); every variant is shown, p-values are not corrected for their number"
+    "alone (least possible p 0.018 to 0.036 a seed); every variant is shown, p-values are not corrected for their "
+    "number"
 }
 """Choices that the data had a hand in."""
 
