@@ -9,6 +9,7 @@ import pytest
 from susceptometer.domains.programs.follow import OPEN, inserted
 from susceptometer.domains.programs.ideal import exact_coefficient
 from susceptometer.domains.programs.partial import Followed, completed, unpacked
+from susceptometer.domains.programs.potential import error_probabilities
 from susceptometer.domains.programs.search import BranchAndBound, Class
 from susceptometer.domains.programs.syndromes import syndrome_types
 
@@ -107,3 +108,21 @@ def test_packed_types_are_sorted_multisets():
         code = inserted(code, variable)
     assert unpacked(code) == (3, 7, 7, 900)
     assert inserted(inserted(0, 5), 2) == inserted(inserted(0, 2), 5)
+
+
+def test_one_state_more_is_simpler_when_only_moves_are_noisy():
+    """First letter in two steps: the two-state minimum is 1; with three states no wrong move can do harm, f = 0.
+
+    Two states cannot: the letters must lead to different states, one of them the start; read there after a wrong move,
+    the other letter leads on to the wrong answer.
+    """
+    two, three = (Class("first is A", 2, 2, 2, 3, states, ("dir",), mapped=True) for states in (2, 3))
+    small, large = (BranchAndBound(family, 4, seconds=60).minimum() for family in (two, three))
+    assert small.complete and small.value == 1 and small.machine.dim == 12
+    assert large.complete and large.value == 0 and large.machine.dim == 18
+    question = completed(three.shapes()[0], three.shapes()[0].blank_table)[1]
+    question.check(large.machine)
+    assert syndrome_types(large.machine, question, 6) == frozenset()
+    eps = np.random.default_rng(0).uniform(0, 0.2, (18, 50))
+    assert np.all(error_probabilities(large.machine, question, eps) == 0)
+    assert error_probabilities(small.machine, question, eps[:12]).mean(0).min() > 0

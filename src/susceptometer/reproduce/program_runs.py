@@ -228,7 +228,7 @@ def toolkit(setting: Setting, name: str, n_beta: float) -> Arrays:
         truth = metropolis(Potential(machine, question), n_beta, length, region=region, seed=setting.seed).llc
         rows = [[float(truth.value), float(truth.error)]]
         groups, draws = (16, 40) if setting.scale == "smoke" else (32, 150)
-        samplers: list[Sampler] = [MALA(step_size=2e-2 / n_beta), SGLD(step_size=1e-1 / n_beta**2)]
+        samplers: list[Sampler] = [MALA(step_size=2.0 / n_beta**2), SGLD(step_size=1e-1 / n_beta**2)]
         samplers.append(SGLD(step_size=1.0 / n_beta**2))
         for sampler in samplers:
             schedule = Schedule(groups=groups, burn_in=5 * draws, draws=draws, thin=5)
