@@ -12,10 +12,11 @@ from susceptometer.estimate.contraction import contraction, h_dependence
 from susceptometer.estimate.convergence import normal_score
 from susceptometer.estimate.diagnostics import check
 from susceptometer.estimate.examine import examine
+from susceptometer.estimate.llc import llc
 from susceptometer.estimate.surroundings import surroundings
 from susceptometer.estimate.susceptibility import susceptibility, susceptibility_coupled
 from susceptometer.posterior.local import LocalPosterior
-from susceptometer.sampling.coupling import coupled
+from susceptometer.sampling.coupling import coupled, independent
 from susceptometer.sampling.sgld import SGLD, LeimkuhlerMatthews
 from susceptometer.testbed import gaussian
 from susceptometer.testbed.form import Form
@@ -180,3 +181,14 @@ def test_drift_alarms_as_often_with_four_groups_as_with_many():
     assert share < 0.006
     assert np.mean(np.abs(noise.mean(1)) / (noise.std(1, ddof=1) / 2) > 3) > 0.04
     assert normal_score(np.array([1.0, 1.1, 0.9, 1.0])) > 3 > abs(normal_score(noise[0]))
+
+
+def test_chains_that_never_move_are_said_to_be_so():
+    """A step below the resolution of the weights gives 0 +- 0; the estimate warns, `check` names the fault, no ESS is claimed."""
+    plan = recipe(SGLD(step_size=1e-30), (20.0, 0.5), coupling=independent(), schedule=(4, 0, 10))
+    reading = read(subject(Wells(8, 0.25)), plan, 3, components=("w",))
+    row = check(reading).rows[0]
+    assert any("4 of 4 groups never moved" in fault for fault in row.faults)
+    assert np.isnan(row.ess)
+    with pytest.warns(RuntimeWarning, match="never moved"):
+        assert float(llc(reading).data["error"].item()) == 0

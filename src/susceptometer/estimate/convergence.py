@@ -10,15 +10,23 @@ def trace_health(cell: xr.Dataset) -> tuple[float, float]:
     """Effective draws and rank-normalised split R-hat of the member-averaged loss trace of all groups.
 
     Members of a group share noise, so their mean is one chain. Returns ``(nan, nan)`` for fewer than four
-    draws, and R-hat 1 with full ESS for a constant trace.
+    draws and for a trace that is constant: chains that never move have no effective draws to count.
     """
     trace = cell["loss"].mean("member").values
     if trace.shape[1] < 4 or not np.isfinite(trace).all():
         return float("nan"), float("nan")
     if np.ptp(trace) == 0:
-        return float(trace.size), 1.0
+        return float("nan"), float("nan")
     array = arviz_stats.base.array_stats
     return float(array.ess(trace)), float(array.rhat(trace))
+
+
+def motionless(cell: xr.Dataset) -> np.ndarray:
+    """Which groups never move: a member's loss is the same number at every draw, ``[groups]`` of bool."""
+    trace = cell["loss"].transpose("group", "member", "draw").values
+    if trace.shape[2] < 2:
+        return np.zeros(len(trace), bool)
+    return (trace == trace[..., :1]).all(2).any(1)
 
 
 def autocorrelation(trace: np.ndarray) -> np.ndarray:

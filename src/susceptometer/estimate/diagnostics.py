@@ -7,7 +7,7 @@ import xarray as xr
 
 from susceptometer.errors import ChainError
 from susceptometer.estimate.contraction import contraction
-from susceptometer.estimate.convergence import normal_score, trace_health
+from susceptometer.estimate.convergence import motionless, normal_score, trace_health
 from susceptometer.estimate.examine import examine
 from susceptometer.posterior.subject import Subject
 from susceptometer.sampling.reading import Reading
@@ -97,7 +97,7 @@ def health(cell: xr.Dataset, component: str, recipe: Recipe) -> Health:
     drift = drift_z(well)
     below = float((well["loss"] < 0).mean()) if well.sizes["group"] else float("nan")
     numbers = Health(component, cell.sizes["group"], failed, rhat, ess, drift, below, ())
-    faults = [*_failures(cell), *_trace_faults(numbers)]
+    faults = [*_failures(cell), *_stillness(well), *_trace_faults(numbers)]
     if recipe.coupling.responds and well.sizes["group"] and well.sizes["half"]:
         faults += [f"coupled chains do not contract ({f})" for f in contraction(well, recipe).faults]
     return Health(**{**vars(numbers), "faults": tuple(faults), "notes": tuple(_notes(numbers))})
@@ -121,6 +121,14 @@ def _failures(cell: xr.Dataset) -> list[str]:
         for code, text in words.items()
         if (cell["status"] == code).any()
     ]
+
+
+def _stillness(cell: xr.Dataset) -> list[str]:
+    still = int(motionless(cell).sum())
+    if not still:
+        return []
+    return [f"{still} of {cell.sizes['group']} groups never moved (the same loss at every draw): raise step_size, or the "
+            "loss does not depend on this component"]
 
 
 def _trace_faults(row: Health) -> list[str]:

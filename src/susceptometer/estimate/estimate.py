@@ -1,5 +1,6 @@
 """One estimate: values, their Monte-Carlo standard errors and how many independent groups support them."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import xarray as xr
 from scipy import stats
 
 from susceptometer.errors import ChainError
+from susceptometer.estimate.convergence import motionless
 
 
 @dataclass(frozen=True)
@@ -144,5 +146,12 @@ def healthy_groups(cell: xr.Dataset, component: str, *, drop_failed: bool = Fals
         raise ChainError(
             "fewer than two healthy groups", where=component, value=kept.sizes["group"],
             why="one replicate gives no error bar", do="run more groups (at least 4)",
+        )
+    still = int(motionless(kept).sum())
+    if still:
+        warnings.warn(
+            f"{component}: {still} of {kept.sizes['group']} groups never moved (the same loss at every draw), so a value "
+            "and error of 0 say nothing: raise step_size, or the loss does not depend on this component",
+            RuntimeWarning, stacklevel=2,
         )
     return kept
