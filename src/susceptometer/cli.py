@@ -7,6 +7,7 @@ from collections.abc import Callable
 from susceptometer.commands.claims import plan, reproduce
 from susceptometer.commands.clusters import cluster, sae
 from susceptometer.commands.development import develop
+from susceptometer.commands.explorer import explore
 from susceptometer.commands.given import Given
 from susceptometer.commands.reading import calibrate, components, doctor, quickstart, read
 from susceptometer.commands.results import chi, embed, llc, report, spectrum
@@ -19,7 +20,7 @@ COMMANDS: dict[str, Callable[[Given], dict]] = {
     command.__name__: command
     for command in (
         *(quickstart, components, calibrate, read, llc, chi, spectrum, embed, cluster, sae),
-        *(develop, plan, report, doctor, reproduce),
+        *(develop, plan, report, explore, doctor, reproduce),
     )
 }
 

@@ -11,7 +11,7 @@ from susceptometer.errors import RunError
 
 def cluster(given: Given) -> dict:
     """Clusters of tokens that the parts of a model answer alike, with cards, stability and a table of tokens."""
-    from susceptometer.structure.export import token_table
+    from susceptometer.structure.export import token_table, write_tokens
 
     found = _clusters(given, given.run)
     strings = subject_of(given.run).meta["token_strings"]
@@ -22,7 +22,10 @@ def cluster(given: Given) -> dict:
         say(f"\n{card}")
     if given.out:
         table = token_table(found, strings=strings, labels=[card.label for card in cards])
-        write_table(table.to_pandas(), Path(given.out))
+        if given.out.endswith(".parquet"):
+            write_tokens(table, given.out)  # with what is known of each cluster
+        else:
+            write_table(table.to_pandas(), Path(given.out))
     rows = found.table().reset_index().to_dict("records")
     named = [{**row, "label": card.label} for row, card in zip(rows, cards, strict=True)]
     out = {"clusters": named, "tokens": len(found.labels), "phi_max": found.phi_max, "chance": found.chance}

@@ -16,7 +16,7 @@ def develop(given: Given) -> dict:
     from susceptometer.view.course_figure import courses_page
 
     runs = [_run_of(Path(place), given) for place in given.runs]
-    steps = given.steps or [_step_of(run) for run in runs]
+    steps = given.steps or [step_of(run) for run in runs]
     if len(set(steps)) != len(runs):
         raise DataError(
             "the training steps do not name the runs", where="develop", value=steps,
@@ -47,7 +47,7 @@ def _run_of(place: Path, given: Given) -> Path:
     return into
 
 
-def _step_of(run: Path) -> int:
+def step_of(run: Path) -> int:
     """Training step of a run: of its bundled model, or the last number in the names of model and folder."""
     from susceptometer.compute.store import open_run
 

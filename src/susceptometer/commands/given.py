@@ -20,10 +20,11 @@ def sayer(given: Given) -> Callable[[str], None]:
 
 def named_subject(given: Given) -> Any:
     """The model that is named on the command line."""
-    from susceptometer.domains.language import load
+    from susceptometer.domains.language import load, usual_plan
 
-    precision = getattr(given, "precision", "float32")
-    subject = load(given.model, step=given.step, data=given.data, precision=precision)
+    precision, rows = getattr(given, "precision", "float32"), getattr(given, "rows", None)
+    plan = replace(usual_plan(given.model), base_rows=rows, probe_rows=rows) if rows else None
+    subject = load(given.model, step=given.step, data=given.data, plan=plan, precision=precision)
     return subject.on(getattr(given, "device", "cpu"))
 
 

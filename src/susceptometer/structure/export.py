@@ -1,5 +1,6 @@
 """Clusters as a table of tokens for other programs: Parquet that embedding-atlas and any data frame library open."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from susceptometer.structure.cards import TokenText, chi_values
 from susceptometer.structure.cluster import Clusters, points_of
 
 BODY_NAME = "main body"
+
+ABOUT = b"susceptometer clusters"
+"""Key in the table's metadata of what is known of each cluster (JSON): conductance, halves, seeds, chance."""
 
 
 def token_table(
@@ -33,7 +37,7 @@ def token_table(
         vectors: Add the clustered points as a list column ``vector``.
 
     Returns:
-        Columns ``text token probe row position cluster label x y`` (and ``vector``).
+        Columns ``text token probe row position cluster label x y`` (and ``vector``); metadata `ABOUT`.
 
     Raises:
         DataError: There is no text, or ``places`` does not fit.
@@ -66,7 +70,14 @@ def token_table(
     }
     if vectors:
         columns["vector"] = pa.FixedSizeListArray.from_arrays(points.ravel(), points.shape[1])
-    return pa.table(columns)
+    return pa.table(columns).replace_schema_metadata({ABOUT: _about(clusters)})
+
+
+def _about(clusters: Clusters) -> str:
+    """Conductance and stability of every cluster as JSON; unknown numbers as null."""
+    kept = {name: getattr(clusters, name).tolist() for name in ("conductance", "halves", "seeds")}
+    whole = {**kept, "chance": [clusters.chance]}
+    return json.dumps({key: [v if np.isfinite(v) else None for v in values] for key, values in whole.items()})
 
 
 def write_tokens(table: pa.Table, path: str | Path) -> Path:

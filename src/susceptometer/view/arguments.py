@@ -6,6 +6,8 @@ from collections.abc import Mapping
 MODEL = "pico, pico-mini, a local Hugging Face folder, or a hub id with @revision"
 SAMPLER_NAMES = ("SGLD", "LeimkuhlerMatthews", "RMSpropSGLD", "SGHMC", "SGNHT")
 
+ROWS = "rows read of every probe; default 4 of base and 2 of every other"
+
 PRECISIONS = ("float32", "mixed", "bfloat16")
 
 
@@ -42,6 +44,8 @@ def parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_settings(parts["calibrate"], groups=8)
     _add_settings(parts["read"], groups=None)
     _add_read_options(parts["read"])
+    parts["read"].add_argument("--rows", type=int, help=ROWS)
+    _add_explorer(parts["explore"])
     return whole
 
 
@@ -85,6 +89,24 @@ def _add_reproduction(part: argparse.ArgumentParser) -> None:
     part.add_argument("--text", help="text file or folder; default: what every Python installation holds")
     part.add_argument("--out", help="also write the table: .md or .json")
     part.add_argument("--page", help="also write a page with figures: .html")
+
+
+def _add_explorer(part: argparse.ArgumentParser) -> None:
+    part.add_argument("target", metavar="RUN|MODEL", help=f"a run folder, or a model to read first: {MODEL}")
+    part.add_argument("--runs", nargs="+", default=[], metavar="RUN|MODEL", help="further checkpoints, same tokens")
+    part.add_argument("--steps", type=int, nargs="+", help="training steps, target first; default: from names")
+    part.add_argument("--clusters", default="make", help="make, none, or a .parquet of `cluster --out`")
+    part.add_argument("--umap", action="store_true", help="also a UMAP map, aligned over checkpoints")
+    part.add_argument("--neighbours", type=int, default=45, help="nearest neighbours of each token (clusters, UMAP)")
+    part.add_argument("--form", default="within-run", choices=["within-run", "two-run"], help="estimator of chi")
+    part.add_argument("--out", help="the HTML file; default RUN/explorer.html")
+    part.add_argument("--parquet", help="also a table of tokens that embedding-atlas opens: .parquet")
+    part.add_argument("--step", type=int, default=-1, help="training step of a bundled model")
+    part.add_argument("--data", help="text of a model that is read: file or folder, hub:NAME, or token rows .npy")
+    part.add_argument("--rows", type=int, help=ROWS)
+    part.add_argument("--device", default="cpu", help="cpu or cuda")
+    _add_settings(part, groups=None)
+    _add_read_options(part)
 
 
 def _add_development(part: argparse.ArgumentParser) -> None:
