@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -97,12 +97,11 @@ def load(
         SubjectError: No causal language model; a loss that is not finite or not deterministic.
         RecipeError: Unknown precision.
     """
-    named = data is None or isinstance(data, str | Path)
-    text = str(data) if named and data is not None else None
+    text = str(data) if isinstance(data, str | Path) else None
     source = LanguageSource(
         str(name), step=step, data=text, plan=plan or usual_plan(str(name)), precision=checked(precision)
     )
-    if named:
+    if data is None or isinstance(data, str | Path):
         return load_source(source)
     return _loaded(source, stream_documents(data, source.plan))
 
@@ -173,7 +172,7 @@ def _hugging_face(source: LanguageSource, documents: Documents | None) -> Subjec
     from susceptometer.domains.hf_model import load_model
 
     model = load_model(source.model)
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    vocabulary = len(cast("Tensor", model.get_input_embeddings().weight))
     if source.data is not None and source.data.endswith(".npy"):
         data, probes = _token_file(source, vocabulary)
         return language_subject(model, data, probes, name=source.model, precision=source.precision)

@@ -24,7 +24,7 @@ from susceptometer.types import rows_of
 
 __all__ = ["Aim", "Calibration", "calibrate"]
 
-REACH = {SGLD: 0.1, LeimkuhlerMatthews: 0.5}
+REACH: dict[type, float] = {SGLD: 0.1, LeimkuhlerMatthews: 0.5}
 """eps P_max / 2 aimed at: a first-order step bias of 5 % in the stiffest direction, or a second-order one."""
 
 HEATING = 0.1

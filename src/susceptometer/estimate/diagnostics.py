@@ -127,8 +127,8 @@ def _stillness(cell: xr.Dataset) -> list[str]:
     still = int(motionless(cell).sum())
     if not still:
         return []
-    return [f"{still} of {cell.sizes['group']} groups never moved (the same loss at every draw): raise step_size, or the "
-            "loss does not depend on this component"]
+    seen = f"{still} of {cell.sizes['group']} groups never moved (the same loss at every draw)"
+    return [f"{seen}: raise step_size, or the loss does not depend on this component"]
 
 
 def _trace_faults(row: Health) -> list[str]:

@@ -43,7 +43,7 @@ class Estimate:
         half = stats.t.ppf(0.5 + level / 2, self.groups - 1) * self.error
         return self.value - half, self.value + half
 
-    def z(self, exact: object) -> xr.DataArray:
+    def z(self, exact: xr.DataArray | np.ndarray | float) -> xr.DataArray:
         """(value - exact)/error."""
         return (self.value - exact) / self.error
 

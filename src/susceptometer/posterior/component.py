@@ -148,7 +148,7 @@ class Component:
         names = dict.fromkeys([*mine, *theirs])
         joint = {
             name: mine[name] | theirs[name] if name in mine and name in theirs
-            else mine.get(name, theirs.get(name))
+            else mine[name] if name in mine else theirs[name]
             for name in names
         }
         return component_from_masks(f"({self.name} | {other.name})", joint)

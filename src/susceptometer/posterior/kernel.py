@@ -22,6 +22,7 @@ nats, but its loss takes as long as in float32 here, so ``mixed`` covers that gr
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -125,7 +126,10 @@ def losses_and_slopes(hidden: Tensor, readout: Readout, targets: Tensor) -> tupl
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden, weight, bias, targets, softcap, precision) -> Tensor:  # noqa: ANN001
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor,
+        softcap: float | None, precision: str,
+    ) -> Tensor:
         readout = Readout(weight, bias, softcap, precision)
         ctx.fixed = not (weight.requires_grad or (bias is not None and bias.requires_grad))
         sloped = ctx.fixed and hidden.requires_grad
@@ -137,7 +141,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.fixed:
             (slopes,) = ctx.saved_tensors
             return grad[:, None] * slopes, None, None, None, None, None

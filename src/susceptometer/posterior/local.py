@@ -138,8 +138,8 @@ class LocalPosterior:
         self, weights: Tensor, carry: Carry, batch: Minibatch
     ) -> tuple[Tensor, Tensor]:
         """Sum over rows of weight x mean row loss, ``[chains]``, and its gradient ``[chains, d]``."""
-        if self._sloped:
-            return self.stages.weighted_gradient(self.component, weights, carry, batch)
+        if self._sloped is not None:
+            return self._sloped.weighted_gradient(self.component, weights, carry, batch)
         seen = rows_of(carry) if batch.index is None else batch.index.shape[1]
         size = max(1, self.pass_events // max(1, seen * self.events))
         picks = [None] * len(weights) if batch.index is None else batch.index.split(size)
@@ -203,8 +203,8 @@ class LocalPosterior:
         return rows_of(self.subject.data) * len(self.component) * self.center.element_size()
 
     @cached_property
-    def _sloped(self) -> bool:
-        return isinstance(self.stages, SlopedStages)
+    def _sloped(self) -> SlopedStages | None:
+        return self.stages if isinstance(self.stages, SlopedStages) else None
 
     @cached_property
     def _row_gradients(self) -> Tensor:

@@ -87,5 +87,5 @@ class Minibatch(NamedTuple):
     """
 
     rows: Tensor | None
-    index: Tensor | None
+    index: Tensor | None  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     weights: Tensor

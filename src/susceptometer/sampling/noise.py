@@ -76,7 +76,7 @@ class GroupBatches:
     ) -> None:
         self._posterior, self._coupling = posterior, recipe.coupling
         self._count, self._rows = rows_of(posterior.subject.data), recipe.batch_rows
-        self._tilt_rows = recipe.tilt_rows or recipe.batch_rows
+        self._tilt_rows = recipe.tilt_rows or recipe.batch_rows or 0
         names = ("data", posterior.component.name)
         self._orders = [stream(seed, *names, group) for group in groups]
         self._arms = recipe.coupling.arm_signs().repeat(len(groups)).to(posterior.center)

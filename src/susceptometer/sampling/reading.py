@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 
 from susceptometer.errors import ComponentError, RunError
+from susceptometer.posterior.component import Component
 from susceptometer.posterior.local import LocalPosterior
 from susceptometer.posterior.subject import Subject
 from susceptometer.sampling.moments import probe_order
@@ -109,7 +110,7 @@ def token_table(subject: Subject) -> xr.Dataset:
 
 def read_here(
     subject: Subject,
-    components: Mapping[str, object],
+    components: Mapping[str, Component],
     recipe: Recipe,
     *,
     seed: int,

@@ -1,6 +1,7 @@
 """A recipe: everything that fixes how a posterior is sampled."""
 
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 from susceptometer.errors import RecipeError
 from susceptometer.sampling.base import Sampler
@@ -110,11 +111,13 @@ class Recipe:
 def recipe_to_dict(recipe: Recipe) -> dict[str, object]:
     """Plain JSON-ready form; inverse of ``recipe_from_dict``."""
     flat = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
-    named = {name: asdict(value) if is_dataclass(value) else value for name, value in flat.items()}
-    return {**named, "sampler": {"kind": type(recipe.sampler).__name__, **asdict(recipe.sampler)}}
+    parts: dict[str, Any] = {"schedule": recipe.schedule, "coupling": recipe.coupling, "sampler": recipe.sampler}
+    named = {name: asdict(part) for name, part in parts.items()}
+    named["sampler"] = {"kind": type(recipe.sampler).__name__, **named["sampler"]}
+    return {**flat, **named}
 
 
-def recipe_from_dict(stored: dict[str, object]) -> Recipe:
+def recipe_from_dict(stored: dict[str, Any]) -> Recipe:
     """The recipe stored by ``recipe_to_dict``.
 
     Raises:

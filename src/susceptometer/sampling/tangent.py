@@ -1,6 +1,7 @@
 """The h -> 0 limit of coupled chains: carry a = dw/d(n_beta) beside every chain (conventions 7.3)."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -84,7 +85,7 @@ class _Tangent:
         eps, gamma, n_beta = self._recipe.sampler.step_size, self._posterior.gamma, self._posterior.n_beta
         drift_rows, source_rows = self._rows()
         both = torch.func.vmap(
-            lambda w, a, rows: torch.func.jvp(torch.func.grad(lambda v: self._mean(v, rows)), (w,), (a,))
+            lambda w, a, rows: torch.func.jvp(torch.func.grad(partial(self._mean, rows=rows)), (w,), (a,))[:2]
         )
         grad, curved = both(self._w, self._a, drift_rows)
         source = torch.func.vmap(torch.func.grad(self._mean))(self._w, source_rows)
@@ -140,7 +141,7 @@ class _Tangent:
             params = self._posterior.component.scatter(self._posterior.subject.params, weights)
             return self._posterior.subject.loss(params, batch).reshape(-1)
 
-        pushed = torch.func.vmap(lambda w, a: torch.func.jvp(losses, (w,), (a,)))
+        pushed = torch.func.vmap(lambda w, a: torch.func.jvp(losses, (w,), (a,))[:2])
         return pushed(self._w, self._a)
 
     def _rows(self) -> tuple[Tensor, Tensor]:
