@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from susceptometer.errors import DataError
-from susceptometer.structure.counts import CountTable, count_table, modes_of_counts, sketched_modes
+from susceptometer.structure.counts import CountTable, count_table, mode_values, modes_of_counts, sketched_modes
 from susceptometer.structure.modes import modes
 from susceptometer.testbed.sequence_source import SequenceSource
 
@@ -128,3 +128,25 @@ def test_bad_tables_are_refused():
         count_table(np.array([[0, 1]]), 3, context=2)
     with pytest.raises(DataError, match="empty"):
         CountTable(sparse.csr_array((0, 3)), np.zeros((0, 1)))
+
+
+def test_contexts_are_found_by_their_longest_stored_suffix():
+    rows = np.array([[0, 1, 2, 1, 2, 1, 2, 0]])
+    table = count_table(rows, 3, context=2, least=2)
+    asked = np.array([[1, 2], [0, 1], [2, 2], [-1, 1]])  # stored: (1, 2), (2, 1) and the empty one
+    assert [tuple(table.contexts[i]) for i in table.places(asked)] == [(1, 2), (-1, -1), (-1, -1), (-1, -1)]
+    alone = count_table(rows, 3, context=1)
+    assert alone.places(np.array([[0], [2], [-1]])).tolist() == [0, 2, -1]
+
+
+def test_values_of_counted_modes_sum_to_the_conditional_law(seed):
+    draw = np.random.default_rng(seed)
+    table = count_table(draw.integers(0, 4, (50, 40)) % 3 + draw.integers(0, 2, (50, 40)), 5, context=1)
+    found = modes_of_counts(table, 5, seed=0)
+    contexts, outputs = np.array([[0], [2], [-1]]), np.array([1, 3, 2])
+    values = mode_values(table, found, contexts, outputs)
+    kept = found.projection(found.rank)
+    laws = [table.conditional(0), table.conditional(2), table.output_law]  # -1 was never counted: the unigram law
+    assert values.sum(1) == pytest.approx([(kept @ law)[y] for law, y in zip(laws, outputs, strict=True)], abs=1e-12)
+    u = found.vectors[:, 0]
+    assert values[1, 0] == pytest.approx(u[3] * (u @ laws[1]), abs=1e-12)

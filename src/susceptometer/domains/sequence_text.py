@@ -64,6 +64,38 @@ def model_modes(
     return modes_of_gram((gram / seen).numpy(), (law / seen).numpy(), rank, variant=variant)
 
 
+@torch.no_grad()
+def mode_rises(
+    subject: Subject, config: TransformerConfig, found: Modes, weights: Array, kept: Array
+) -> tuple[Array, Array]:
+    """Rise of the loss above w* when the first modes are kept, on the probe ``base``, and of the whole loss, nats.
+
+    Args:
+        subject: A bundled language model whose component ``full`` has moved.
+        config: Its shape.
+        found: Modes over the vocabulary.
+        weights: Positions ``[..., d]``.
+        kept: Numbers of modes ``[K]``.
+
+    Returns:
+        ``[..., K]`` and ``[...]``.
+    """
+    tokens, full = subject.probes["base"]["tokens"], subject.components["full"]
+    left, right = (torch.tensor(part, dtype=torch.float32) for part in found.factors(found.rank))
+    outputs = tokens[:, 1:].flatten()
+
+    def losses(params: Params) -> tuple[Array, float]:
+        log_p = torch.log_softmax(logits(params, tokens[:, :-1], config), -1).flatten(0, 1)
+        by_mode = -(right[outputs] * (log_p @ left)).mean(0).double().cumsum(0).numpy()
+        return by_mode[kept - 1], float(-log_p.gather(1, outputs[:, None]).double().mean())
+
+    center, places = losses(subject.params), weights.reshape(-1, weights.shape[-1])
+    moved = [losses(full.scatter(subject.params, torch.tensor(place))) for place in places]
+    parts = np.array([part for part, _ in moved]) - center[0]
+    whole = np.array([value for _, value in moved]) - center[1]
+    return parts.reshape(*weights.shape[:-1], -1), whole.reshape(weights.shape[:-1])
+
+
 def propensities(found: Modes, conditional: Array, outputs: Array) -> Array:
     """s_a u_a(y) v_a(x) of every (context, output) pair, ``[rows, r]``; rows sum to the truncated q(y|x).
 

@@ -10,15 +10,17 @@ from torch import Tensor
 from susceptometer.compute.identity import tensors_hash
 from susceptometer.domains.language import LanguageSource, load_source
 from susceptometer.domains.pico import available, load_weights, making_of, tokenizer_of
-from susceptometer.domains.sequence_text import model_modes, rotated, truncated_subject
+from susceptometer.domains.sequence_text import mode_rises, model_modes, rotated, truncated_subject
 from susceptometer.domains.token_text import TextPlan
 from susceptometer.domains.transformer import loss
 from susceptometer.posterior.component import whole_component
+from susceptometer.posterior.local import LocalPosterior
 from susceptometer.posterior.subject import Subject
 from susceptometer.reproduce.sequence_runs import group_llcs
 from susceptometer.reproduce.setting import Arrays, Setting
 from susceptometer.sampling.coupling import Coupling
 from susceptometer.sampling.recipe import Recipe, Schedule
+from susceptometer.sampling.run import Keep, run_cell
 from susceptometer.sampling.sgld import LeimkuhlerMatthews
 from susceptometer.structure.counts import CountTable, count_table, modes_of_counts
 from susceptometer.structure.modes import Modes
@@ -50,7 +52,7 @@ class TextAmount:
 
 TEXT_AMOUNTS = {
     "smoke": TextAmount(64, (64,), (30.0,), (-1,), 2, 3),
-    "cpu": TextAmount(4096, (8, 64, 256), (10.0, 100.0), (-1,), 4, 30),
+    "cpu": TextAmount(4096, (64, 256), (10.0, 30.0, 100.0, 300.0), (0, 1, 2, 3, -1), 6, 12),
     "gpu": TextAmount(4096, (1, 8, 32, 64, 128, 256), (10.0, 30.0, 100.0, 300.0, 1000.0), (0, 1, 2, 3, -1), 16, 200),
 }
 
@@ -144,6 +146,36 @@ def cut_llc(setting: Setting, step: int, count: int, n_beta: float, *, null: boo
 
     kind = "null" if null else "modes"
     return setting.kept(f"text/step{step}-{kind}{count}-n_beta{n_beta:g}", make)["llc"]
+
+
+def sensitivity(setting: Setting, step: int, n_beta: float) -> Arrays:
+    """What every number of kept modes makes of the coefficient, from one run under the whole loss (derived; 4.1).
+
+        lambda_K = n_beta E[D_K] + n_beta² Cov(D_K, D - D_K) + ...,    D_K = -sum_{a <= K} s_a D_a along the chain
+
+    Returns:
+        ``kept`` [K]; ``llc`` [groups] of the whole loss; ``cut`` [groups, K] lambda_K; ``spread`` [K]: n_beta times the
+        standard deviation of D - D_K, which must stay below about 1 for the expansion to hold; ``amplitude`` [r].
+    """
+
+    def make() -> Arrays:
+        amount, subject = TEXT_AMOUNTS[setting.scale], loaded(setting, step)
+        few = replace(subject, data={"tokens": subject.data["tokens"][:256]})
+        found, config = own_modes(setting, step), making_of(MODEL).config
+        posterior = LocalPosterior(few, few.components["full"], n_beta, GAMMA)
+        groups, keep = range(amount.groups), Keep(weights=True)
+        cell = run_cell(posterior, _recipe(amount, n_beta), seed=setting.seed, groups=groups, keep=keep)
+        kept = np.unique(np.geomspace(1, found.rank, 60).astype(int))
+        draws = cell["kept_weights"].values.reshape(amount.groups, -1, cell.sizes["weight"])
+        parts, whole = mode_rises(few, config, found, draws, kept)
+        left = whole[..., None] - parts
+        mixed = (n_beta**2) * ((parts - parts.mean(1, keepdims=True)) * (left - left.mean(1, keepdims=True))).mean(1)
+        return {
+            "kept": kept, "llc": n_beta * whole.mean(1), "cut": n_beta * parts.mean(1) + mixed,
+            "spread": n_beta * left.std((0, 1)), "amplitude": found.amplitude,
+        }  # fmt: skip
+
+    return setting.kept(f"text/sensitivity-step{step}-n_beta{n_beta:g}", make)
 
 
 def mode_words(setting: Setting, strings: list[str], mode: int, top: int = 6) -> tuple[list[str], list[str]]:

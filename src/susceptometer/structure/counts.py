@@ -9,6 +9,7 @@ one per token with s_y² = q(y), whatever the data; hence the unbiased Gram matr
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
@@ -72,6 +73,23 @@ class CountTable:
         """q_hat(.|x) of one context ``[outputs]``."""
         line = self.counts[[row]].toarray().ravel()
         return line / line.sum()
+
+    def places(self, contexts: Array) -> NDArray[np.int64]:
+        """Row of the longest stored suffix of every context, ``[rows]``; -1 where none is stored.
+
+        Args:
+            contexts: Tokens ``[rows, longest]``, oldest first, -1 where unknown.
+        """
+        width, found = self.counts.shape[1] + 1, np.full(len(contexts), -1)
+        stored = _codes(self.contexts, width)
+        order = np.argsort(stored)
+        asked = np.array(contexts, dtype=np.int64)
+        for known in range(asked.shape[1] + 1):  # forget the oldest tokens one by one
+            asked[:, :known] = -1
+            codes = _codes(asked, width)
+            at = order[np.searchsorted(stored, codes, sorter=order).clip(max=len(stored) - 1)]
+            found = np.where((found < 0) & (stored[at] == codes), at, found)
+        return found
 
     def floor(self) -> float:
         r"""Counting noise in the spectral norm of A_hat (derived), with conditionals shrunk to the unigram law.
@@ -158,6 +176,29 @@ def count_table(rows: Array, outputs: int, *, context: int, least: int = 1) -> C
     counts = sparse.coo_array((ones, (which.ravel(), after)), shape=(len(contexts), outputs))
     counts.sum_duplicates()
     return CountTable(sparse.csr_array(counts), contexts)
+
+
+def _codes(contexts: Array, width: int) -> NDArray[np.int64]:
+    """One number per context: its tokens, -1 included, as digits."""
+    digits = np.asarray(contexts, dtype=np.int64) + 1
+    return digits @ (width ** np.arange(digits.shape[1] - 1, -1, -1, dtype=np.int64))
+
+
+def mode_values(table: CountTable, found: Modes, contexts: Array, outputs: Array) -> Array:
+    """Propensity s_a u_a(y) v_a(x) of (context, output) pairs at counted conditionals, ``[rows, r]``.
+
+    Rows sum over a to the truncated q(y|x). Contexts that were never counted take the unigram law.
+
+    Args:
+        table: Counts that give q(.|x), backed off to the longest stored suffix.
+        found: Modes of these or of other counts over the same outputs.
+        contexts: x, tokens ``[rows, longest]``, -1 where unknown.
+        outputs: y ``[rows]``.
+    """
+    left, right = found.factors(found.rank)
+    by_context = np.asarray(sparse.diags_array(1 / table.context_totals) @ (table.counts @ right))
+    projected = np.concatenate([by_context, (table.output_law @ right)[None]])
+    return left[np.asarray(outputs)] * projected[table.places(contexts)]
 
 
 def modes_of_counts(table: CountTable, rank: int, *, variant: Variant = "l2", seed: int) -> Modes:

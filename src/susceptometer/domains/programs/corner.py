@@ -59,6 +59,7 @@ class CornerRun:
         energy: n_beta phi of every kept sweep and chain ``[sweeps, chains]``.
         eps: Last positions ``[d, chains]``.
         acceptance: Share of accepted proposals.
+        inputs: n_beta f_x of every kept sweep ``[sweeps, inputs, chains]``, if it was asked for (Metropolis only).
     """
 
     potential: Potential
@@ -66,6 +67,7 @@ class CornerRun:
     energy: np.ndarray
     eps: np.ndarray
     acceptance: float
+    inputs: np.ndarray | None = None
 
     @property
     def llc(self) -> Estimate:
@@ -89,6 +91,7 @@ class Sweeps:
     Args:
         chains: Independent chains, at least 2.
         sweeps: Metropolis: passes over all coordinates; MALA: steps.
+        inputs: Whether Metropolis also keeps the loss of every input.
 
     Raises:
         RecipeError: Too few.
@@ -96,6 +99,7 @@ class Sweeps:
 
     chains: int
     sweeps: int
+    inputs: bool = False
 
     def __post_init__(self) -> None:
         if self.chains < 2 or self.sweeps < 6:
@@ -131,7 +135,7 @@ def metropolis(
     start = min(n_beta**-0.5, region.box / (2 * max(map(len, groups.values()))))
     shape = (machine.dim, sweeps.chains)
     u = numbers.normal(shape) * 0 + float(np.log(start))
-    energy, record, accepted = n_beta * potential(xp.exp(u)), [], 0.0
+    energy, record, rows, accepted = n_beta * potential(xp.exp(u)), [], [], 0.0
     for _ in range(sweeps.sweeps):
         jumps, levels = numbers.normal(shape), xp.log(numbers.uniform(shape))
         for v in range(machine.dim):
@@ -147,8 +151,11 @@ def metropolis(
             energy = xp.where(take, new, energy)
             accepted += float(take.sum()) / sweeps.chains
         record.append(_plain(energy))
+        if sweeps.inputs:
+            rows.append(n_beta * _plain(potential.by_input(xp.exp(u))))
     rate = accepted / (sweeps.sweeps * machine.dim)
-    return CornerRun(potential, n_beta, sweeps.kept(np.asarray(record)), np.exp(_plain(u)), rate)
+    inputs = sweeps.kept(np.asarray(rows)) if rows else None
+    return CornerRun(potential, n_beta, sweeps.kept(np.asarray(record)), np.exp(_plain(u)), rate, inputs)
 
 
 @dataclass(frozen=True)

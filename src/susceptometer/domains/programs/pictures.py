@@ -11,7 +11,7 @@ from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from susceptometer.domains.programs.machine import SHIFT, Machine, run
 from susceptometer.domains.programs.problem import Problem
 from susceptometer.domains.programs.syndromes import Firing, counts, hessian, single_errors
-from susceptometer.view.figures import EXPRESSION, INK, SOFT, SUPPRESSION
+from susceptometer.view.figures import DIVERGING, EXPRESSION, INK, SOFT, SUPPRESSION
 
 FILL = ("#f4f5f8", "#cfe3f6", "#fbdcc2", "#d9ead3", "#eadcf4", "#f9f0c4")
 """Colours of symbols, the blank first."""
@@ -219,4 +219,43 @@ def preference_curve(
     axes.set_ylabel("posterior preference Z(M1)/Z(M2)")
     axes.legend(fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def exact_against_sampled_response(rows: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
+    """Sampled over exact susceptibilities to inputs, one panel for the values and one for the gaps.
+
+    Args:
+        rows: (machine, exact, sampled, error), ``[inputs]`` each.
+    """
+    figure = Figure(figsize=(8.6, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    colours = [EXPRESSION, SUPPRESSION, "#2f9e62", "#8a5cc2", "#b0486f"]
+    for number, ((name, exact, sampled, error), colour) in enumerate(zip(rows, colours, strict=True)):
+        left.errorbar(exact, sampled, 3 * error, fmt="o", markersize=4, color=colour, linewidth=0.9, label=name)
+        place = np.arange(len(exact)) + (len(exact) + 1) * number
+        right.errorbar(place, sampled - exact, 3 * error, fmt="o", markersize=4, color=colour, linewidth=0.9)
+    ends = [min(row[1].min() for row in rows) - 0.5, max(row[1].max() for row in rows) + 0.5]
+    left.plot(ends, ends, color=SOFT, linewidth=0.8, zorder=0)
+    left.set(xlabel="exact n² χ", ylabel="sampled n² χ, 3 standard errors")
+    left.legend(fontsize=7, frameon=False)
+    right.axhline(0.0, color=SOFT, linewidth=0.8)
+    right.set(xlabel="inputs, machine by machine", ylabel="sampled − exact", xticks=[])
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def response_map(squares: Sequence[str], words: Sequence[str], chi: np.ndarray) -> Figure:
+    """Susceptibilities ``[squares, inputs]`` as a heat map with numbers; rows that answer alike lie together."""
+    order = np.lexsort((-chi).T[::-1])[::-1]
+    figure = Figure(figsize=(2.6 + 0.62 * len(words), 1.0 + 0.26 * len(squares)), layout="constrained")
+    axes = figure.subplots()
+    shown = chi[order] / np.abs(chi[order]).max(1, keepdims=True)
+    axes.imshow(shown, cmap=DIVERGING, vmin=-1, vmax=1, aspect="auto")
+    for (i, j), value in np.ndenumerate(chi[order]):
+        axes.text(j, i, f"{value:.3g}", ha="center", va="center", fontsize=6.5, color=INK)
+    axes.set_xticks(range(len(words)), words, fontsize=8)
+    axes.set_yticks(range(len(squares)), [squares[i] for i in order], fontsize=7)
+    axes.xaxis.tick_top()
     return figure

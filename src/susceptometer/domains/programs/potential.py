@@ -148,8 +148,7 @@ class Potential:
     def __call__(self, eps: Values) -> Values:
         """Loss ``[*chains]`` at ``eps`` [d, *chains]."""
         if self.form != "Keta":
-            wrong = error_probabilities(self.machine, self.problem, eps, self.semantics)
-            return reduced(wrong, self.form)
+            return reduced(self.by_input(eps), self.form)
         states = self.machine.states
         correct = [
             [n for n, q in enumerate(states) if q not in self.problem.wrong_states(self.machine, row)]
@@ -157,6 +156,10 @@ class Potential:
         ]
         law = output_law(self.machine, self.problem, eps, self.semantics)
         return smoothed_entropy(law, correct, self.eta)
+
+    def by_input(self, eps: Values) -> Values:
+        """f_x ``[inputs, *chains]`` at ``eps`` [d, *chains]."""
+        return error_probabilities(self.machine, self.problem, eps, self.semantics)
 
 
 def gradients_at_corner(
