@@ -51,7 +51,7 @@ function search() {
   }
   const across = $("search-across").checked;
   const { found, matches } = across ? touchedTokens(pattern) : { found: matchingTokens(pattern), matches: 0 };
-  out.textContent = across ? `${whole(matches)} matches touch ${whole(found.length)} tokens` : `${whole(found.length)} tokens`;
+  out.textContent = across ? `${whole(matches)} matches, ${whole(found.length)} tokens` : `${whole(found.length)} tokens`;
   choose("selection", tokenSet(`Search “${shown($("search").value, { spaces: false })}”`, found, { source: "search" }));
 }
 

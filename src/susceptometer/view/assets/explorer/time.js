@@ -5,6 +5,8 @@ let playing = 0;
 
 /** Put the points where the chosen map and frame have them, at once. */
 function settle() {
+  cancelAnimationFrame(glide.running);
+  glide.running = 0;
   places = placesOf(chosen.map, chosen.frame);
   buildGrid();
 }
