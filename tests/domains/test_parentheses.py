@@ -12,7 +12,7 @@ from susceptometer.domains.parentheses import (
     CLOSE, END, OPEN, PAD, START, Task, agreed, balanced_strings, disagreeing_strings, encoded, equal_count, nested,
     parsed, random_lengths, unequal_strings,
 )
-from susceptometer.domains.parentheses_probes import PROPERTIES, densities, mixture_weights, realised
+from susceptometer.domains.parentheses_probes import PROPERTIES, densities, mixture_weights, projected, realised
 from susceptometer.errors import DataError
 
 ROWS = 20_000
@@ -153,3 +153,13 @@ def test_realised_weights_are_non_negative_and_say_what_they_lost(strings):
     kept, cost = realised(mixture_weights(density, -10 * h), label)
     assert kept.min() == 0 and np.isclose(kept[label].mean(), 1) and np.isclose(kept[~label].mean(), 1)
     assert cost["clipped"] > 0.05 and cost["lost"] > 0.1
+
+
+def test_projection_gives_back_what_was_not_clipped_and_less_of_what_was(strings):
+    names, density = densities(strings)
+    h = np.zeros(len(names))
+    h[0], h[4] = 0.3, -0.1
+    np.testing.assert_allclose(projected(density, mixture_weights(density, h)), h, atol=1e-9)
+    kept, _ = realised(mixture_weights(density, -10 * h), equal_count(strings))
+    left = projected(density, kept)
+    assert -3 < left[0] < -0.1

@@ -13,7 +13,7 @@ from susceptometer.domains.parentheses_model import (
     ClassifierConfig, class_logits, class_losses, fresh_classifier, weight_shapes,
 )
 from susceptometer.domains.parentheses_training import (
-    Behaviour, Protocol, behaviour, penalised_loss, pool_source, trained_arm,
+    Behaviour, Dosing, Protocol, behaviour, penalised_loss, pool_source, trained_arm,
 )
 from susceptometer.errors import SubjectError
 from susceptometer.train.loop import Training, stack, unstack
@@ -119,6 +119,44 @@ def test_rows_come_with_their_weight(seed):
     wanted = float((pool["label"][3] + 3 * pool["label"][250]) / 4)
     assert abs(float(found.mean()) - wanted) < 5 * 0.5 / math.sqrt(len(found))
     assert torch.equal(source(7)["tokens"], source(7)["tokens"])
+
+
+def test_doses_hold_fade_and_end():
+    fading, switched = Dosing(0.5, 0.75), Dosing(0.75, 0.75)
+    assert [fading.at(step, 8) for step in range(8)] == [1, 1, 1, 1, 1, 0.5, 0, 0]
+    assert [switched.at(step, 4) for step in range(4)] == [1, 1, 1, 0]
+    assert {Dosing().at(step, 7) for step in range(7)} == {1.0}
+
+
+def test_a_released_arm_sees_weighted_strings_before_and_unchanged_ones_after(seed):
+    pool, weights = encoded(TASK.training()), np.where(np.arange(TASK.pool) < 40, 1.0, 0.0)
+    seeds = [seed, seed + 1]
+    weighted, natural = pool_source(pool, weights, seeds, 50), pool_source(pool, None, seeds, 50)
+    released = pool_source(pool, weights, seeds, 50, lambda step: float(step < 5))
+    for step in range(10):
+        wanted = weighted if step < 5 else natural
+        assert torch.equal(released(step)["tokens"], wanted(step)["tokens"])
+    assert not torch.equal(weighted(0)["tokens"], natural(0)["tokens"])
+
+
+def test_a_half_dose_draws_from_the_mean_of_both_distributions(seed):
+    pool = encoded(TASK.training())
+    weights = np.where(pool["label"].numpy() == 1, 1.0, 0.0)
+    source = pool_source(pool, weights, [seed], 500, lambda step: 0.5)
+    found = torch.cat([source(step)["label"].flatten() for step in range(20)]).double()
+    assert abs(float(found.mean()) - 0.75) < 5 * math.sqrt(0.1875 / len(found))
+
+
+def test_an_arm_released_at_once_is_the_base_arm_and_its_course_is_told(arm, tmp_path):
+    weights, seen = arm[0], {}
+    protocol = replace(PROTOCOL, training=replace(PROTOCOL.training, measure_at=(6,)))
+    base = trained_arm(PROTOCOL, None, [5, 6, 7], into=tmp_path / "base")
+    free = trained_arm(protocol, weights, [5, 6, 7], into=tmp_path / "free", dosing=Dosing(0, 0),
+                       measure=lambda step, params: {"seen": seen.setdefault(step, float(params["classes"].sum()))})
+    late = trained_arm(PROTOCOL, weights, [5, 6, 7], into=tmp_path / "late", dosing=Dosing(0.5, 0.5))
+    assert torch.equal(free["classes"], base["classes"]) and sorted(seen) == [6, 12]
+    assert float((late["classes"] - base["classes"]).abs().max()) > 1e-3
+    assert float((late["classes"] - arm[1]["classes"]).abs().max()) > 1e-3
 
 
 def test_penalty_and_half_precision(seed):

@@ -90,3 +90,11 @@ def realised(
     lost = np.sqrt(np.mean((kept - rho) ** 2)) / wanted if wanted > 0 else 0.0
     effective = kept.sum() ** 2 / (len(kept) * (kept**2).sum())
     return kept, {"clipped": float((rho < floor).mean()), "lost": float(lost), "effective": float(effective)}
+
+
+def projected(density: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The h ``[probes]`` whose mixture comes nearest to the given weights (least squares over strings).
+
+    Gives back h where nothing was clipped, and what clipping left of it otherwise.
+    """
+    return np.linalg.lstsq((density - 1).T, weights - 1, rcond=None)[0]

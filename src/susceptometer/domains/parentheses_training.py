@@ -5,7 +5,7 @@ own order of data, and nothing is shared (equal to training alone; tested). Arms
 and random numbers, so arms differ by their weights alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from susceptometer.domains.parentheses_model import (
     fresh_classifier,
 )
 from susceptometer.rng import stream
-from susceptometer.train.loop import Source, StackedLoss, Training, stack, train
+from susceptometer.train.loop import Measure, Source, StackedLoss, Training, stack, train
 from susceptometer.types import Batch, Params
 
 NESTED_FROM, EQUAL_UP_TO = 0.9, 0.1
@@ -52,6 +52,24 @@ class Protocol:
     batch: int = 32
     decay: float = 0.001
     half: bool = True
+
+
+@dataclass(frozen=True)
+class Dosing:
+    """When a re-weighting acts: in full until ``full``, then falling linearly, gone from ``gone`` on.
+
+    Both are shares of all training steps. The default never lets go; equal values release at once.
+    """
+
+    full: float = 1.0
+    gone: float = 1.0
+
+    def at(self, step: int, steps: int) -> float:
+        """Dose of the batch of ``step``, 1 (weighted strings) to 0 (the unchanged training set)."""
+        place = step / steps
+        if place < self.full:
+            return 1.0
+        return (self.gone - place) / (self.gone - self.full) if place < self.gone else 0.0
 
 
 @dataclass(frozen=True)
@@ -96,15 +114,21 @@ def row_uniforms(seed: int, block: int, batch: int) -> Tensor:
     return torch.rand((BLOCK, batch), generator=numbers, dtype=torch.float64)
 
 
-def pool_source(pool: Batch, weights: NDArray[np.float64] | None, seeds: Sequence[int], batch: int) -> Source:
-    """Batches ``[models, batch, ...]`` drawn with replacement from the pool, row i with probability ~ weights[i].
+def pool_source(
+    pool: Batch,
+    weights: NDArray[np.float64] | None,
+    seeds: Sequence[int],
+    batch: int,
+    dose: Callable[[int], float] = lambda _: 1.0,
+) -> Source:
+    """Batches ``[models, batch, ...]`` drawn with replacement from the pool, row i with probability ~ its weight.
 
-    Drawn by inverse distribution from uniforms of (seed, step), so that two weightings see nearly the same strings.
-    Rows are cut to the longest string of the step.
+    The weight at a step is 1 + dose(step) (weights[i] / mean - 1). Rows are drawn by inverse distribution from
+    uniforms of (seed, step), so that two weightings see nearly the same strings, and cut to the longest of the step.
     """
     rows = len(pool["end"])
-    share = np.ones(rows) if weights is None else weights
-    ladder = torch.from_numpy(np.cumsum(share) / share.sum())
+    natural = torch.arange(1, rows + 1, dtype=torch.float64) / rows
+    planned = natural if weights is None else torch.from_numpy(np.cumsum(weights) / weights.sum())
     kept: dict[int, Tensor] = {}
 
     def uniforms(block: int) -> Tensor:
@@ -113,8 +137,12 @@ def pool_source(pool: Batch, weights: NDArray[np.float64] | None, seeds: Sequenc
             kept[block] = torch.stack([row_uniforms(seed, block, batch) for seed in seeds], 1)
         return kept[block]
 
+    def ladder(step: int) -> Tensor:
+        amount = dose(step)
+        return planned if amount == 1 else natural if amount == 0 else torch.lerp(natural, planned, amount)
+
     def source(step: int) -> Batch:
-        picks = torch.searchsorted(ladder, uniforms(step // BLOCK)[step % BLOCK], right=True).clamp(max=rows - 1)
+        picks = torch.searchsorted(ladder(step), uniforms(step // BLOCK)[step % BLOCK], right=True).clamp(max=rows - 1)
         end = pool["end"][picks]
         return {"tokens": pool["tokens"][picks][..., : int(end.max()) + 1], "end": end, "label": pool["label"][picks]}
 
@@ -122,16 +150,23 @@ def pool_source(pool: Batch, weights: NDArray[np.float64] | None, seeds: Sequenc
 
 
 def trained_arm(
-    protocol: Protocol, weights: NDArray[np.float64] | None, seeds: Sequence[int], *, into: Path
+    protocol: Protocol,
+    weights: NDArray[np.float64] | None,
+    seeds: Sequence[int],
+    *,
+    into: Path,
+    dosing: Dosing = Dosing(),
+    measure: Measure | None = None,
 ) -> Params:
     """Train one model per seed on the weighted training set; resumable in ``into``. Returns ``[models, ...]``."""
-    pool = encoded(protocol.task.training())
+    pool, steps = encoded(protocol.task.training()), protocol.training.steps
     return train(
         penalised_loss(protocol),
         stack([fresh_classifier(protocol.config, seed=seed) for seed in seeds]),
-        pool_source(pool, weights, seeds, protocol.batch),
+        pool_source(pool, weights, seeds, protocol.batch, lambda step: dosing.at(step, steps)),
         settings=protocol.training,
         into=into,
+        measure=measure,
     )
 
 

@@ -1,37 +1,22 @@
-"""The parentheses experiment: scales, how solutions are read, how data are planned, and arms of retrained models."""
+"""The parentheses experiment, what is asked: scales, and the data mixtures of every arm, planned and control."""
 
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from susceptometer.domains.basin import Basin, from_arrays, meanings
-from susceptometer.domains.parentheses import Strings, Task, agreed, equal_count
+from susceptometer.domains.parentheses import Task
 from susceptometer.domains.parentheses_model import ClassifierConfig
-from susceptometer.domains.parentheses_probes import (
-    PROPERTIES,
-    densities,
-    mixture_weights,
-    realised,
-)
-from susceptometer.domains.parentheses_solutions import anchors, read_strings, solution_basin
-from susceptometer.domains.parentheses_training import Behaviour, Protocol, behaviour, trained_arm
+from susceptometer.domains.parentheses_probes import PROPERTIES
+from susceptometer.domains.parentheses_training import Dosing, Protocol
 from susceptometer.errors import ChainError
 from susceptometer.patterning.plan import plan
 from susceptometer.patterning.response import Response
-from susceptometer.reproduce.setting import Arrays, Setting
 from susceptometer.rng import stream_seed
-from susceptometer.sampling.coupling import antithetic
-from susceptometer.sampling.recipe import Recipe, Schedule
-from susceptometer.sampling.sgld import LeimkuhlerMatthews
 from susceptometer.train.adamw import AdamW
-from susceptometer.train.loop import Training, unstack
-from susceptometer.types import Params
+from susceptometer.train.loop import Training
 
 Array = NDArray[np.float64]
 
@@ -42,6 +27,14 @@ TARGETS: Mapping[str, Mapping[str, float]] = {
 }
 """Planned arms ``NAME+`` favour Nested by these targets, ``NAME-`` are the same with the sign flipped."""
 
+RELEASE = Dosing(0.75, 0.75)
+"""Planned data for three quarters of training, the unchanged training set for the last quarter."""
+
+VARIANTS: Mapping[str, tuple[float, Dosing]] = {
+    "half": (0.5, RELEASE), "kept": (1.0, Dosing()), "early": (1.0, Dosing(0.3, 0.3)),
+}  # fmt: skip
+"""Further planned arms: multiple of the primary size, and when its weights act. ``kept`` never lets go."""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -49,30 +42,32 @@ class Size:
 
     Args:
         protocol: Task, model and training of every arm.
-        seeds: Models per arm.
+        seeds: Models of the base arm, the primary planned arms and the random directions.
+        few: Models of every other arm, the first seeds of the same list.
         anchors: Largest number of solutions of each kind that are read.
         draws: Of every chain.
         targets: Names in `TARGETS`.
+        variants: Names in `VARIANTS`.
         singles: Probes that are mixed in alone, both ways.
-        random: Random directions of equal size.
-        total: Sum of |h_j| of every arm.
-        strong: Multiple of it in further planned arms, see `STRONG`; 0: none.
+        random: Random directions, and as many of which no effect is predicted.
+        total: Sum of |h_j| of every arm but ``half``.
     """
 
     protocol: Protocol
     seeds: int
+    few: int
     anchors: int
     draws: int
     targets: tuple[str, ...]
+    variants: tuple[str, ...]
     singles: tuple[str, ...]
     random: int
     total: float
-    strong: float = 0.0
 
 
-def protocol(steps: int, pool: int) -> Protocol:
+def protocol(steps: int, pool: int, test: int = 1000) -> Protocol:
     """The smallest model found whose solutions are crisp; see the first rows of the claim table for what differs."""
-    task = Task(spread=9, pool=pool, test=1000, seed=0)
+    task = Task(spread=9, pool=pool, test=test, seed=0)
     config = ClassifierConfig(2, 12, 1, task.width + 2, init=0.3, positions=False)
     training = Training(
         steps=steps, learning_rate=5e-3, warm_up=50, cool_down=steps // 3, optimizer=AdamW(clip=1.0), save_every=steps
@@ -80,130 +75,79 @@ def protocol(steps: int, pool: int) -> Protocol:
     return Protocol(task, config, training, batch=32, decay=0.003, half=False)
 
 
+LARGE = ("starts_close", "never_negative", "deep_nested", "flat_nested", "almost_equal")
+"""Single probes: the four largest of the first plan, and the one that answered unexpectedly in wang2026."""
+
+TOTAL = 2.0
+"""Sum of |h_j|, chosen with `RELEASE` on pilot seeds 100-115 before any model of seeds from 1000 on was trained.
+
+The primary arms are ``log-odds+`` and ``log-odds-``; everything else is a control or a variant.
+"""
+
 SIZES = {
-    "smoke": Size(protocol(60, 2000), 3, 1, 8, ("fixed",), (), 0, 0.8),
-    "cpu": Size(protocol(1000, 200_000), 20, 3, 40, tuple(TARGETS), (), 2, 0.8, 1.6),
-    "gpu": Size(protocol(3000, 200_000), 60, 8, 200, tuple(TARGETS), tuple(PROPERTIES), 5, 0.8),
+    "smoke": Size(
+        protocol(40, 2000, test=100), 3, 2, 1, 5, ("fixed", "log-odds"), ("kept",), ("almost_equal",), 1, TOTAL
+    ),
+    "cpu": Size(protocol(1000, 200_000), 40, 20, 8, 40, tuple(TARGETS), tuple(VARIANTS), LARGE, 5, TOTAL),
+    "gpu": Size(protocol(3000, 200_000), 60, 60, 8, 200, tuple(TARGETS), tuple(VARIANTS), tuple(PROPERTIES), 5, TOTAL),
 }
-READ_ROWS, GROUPS = 512, 4
-STRONG = ("strong", "floored")
-FLOOR = 0.1
-"""Least weight of a training string in the arms ``floored``, which are otherwise the arms ``strong``."""
-
-
-def recipe(draws: int) -> Recipe:
-    """Antithetic Langevin chains on batches of 64 strings at n_beta 1000, gamma 1000."""
-    schedule = Schedule(groups=GROUPS, burn_in=min(100, 4 * draws), draws=draws, thin=4)
-    sampler = LeimkuhlerMatthews(step_size=3e-4)
-    return Recipe(
-        sampler=sampler, schedule=schedule, n_beta=1000.0, gamma=1000.0, coupling=antithetic(), batch_rows=64
-    )
 
 
 @dataclass(frozen=True, eq=False)
-class Arm:
-    """A finished arm.
+class Mix:
+    """What one arm is trained on.
 
     Args:
-        name: Of the arm.
-        h: Mixing amounts of the probes ``[probes]``, as planned.
-        found: What its models do.
-        cost: ``clipped``, ``lost``, ``effective``: see ``parentheses_probes.realised``.
-        params: Weights of all its models (only the base arm's are kept), ``[models, ...]``.
+        h: Mixing amounts of the probes ``[probes]``.
+        models: How many.
+        dosing: When the mixture acts.
     """
 
-    name: str
     h: Array
-    found: Behaviour
-    cost: Mapping[str, float]
-    params: Params
+    models: int
+    dosing: Dosing = RELEASE
 
 
-def trained(setting: Setting, size: Size, name: str, h: Array) -> Arm:
-    """Train one arm, or take it from disk. Starts and random numbers are those of every other arm."""
-
-    def make() -> Arrays:
-        strings = size.protocol.task.training()
-        floor = FLOOR if name.endswith("floored") else 0.0
-        if not agreed(strings).all():
-            raise AssertionError("a training string tells the rules apart")
-        weights, cost = realised(mixture_weights(densities(strings)[1], h), equal_count(strings), floor)
-        with TemporaryDirectory() as folder:
-            params = trained_arm(
-                size.protocol, weights if h.any() else None, _seeds(setting, size), into=Path(folder)
-            )
-        found = behaviour(params, size.protocol)
-        kept = {f"w/{n}": w.numpy() for n, w in params.items()} if name == "base" else {}
-        return {"h": h, **vars(found), **{n: np.float64(v) for n, v in cost.items()}, **kept}
-
-    stored = setting.kept(f"arm-{name}", make)
-    found = Behaviour(stored["accuracy"], stored["nested_share"], stored["loss"])
-    setting.say(f"  {name}: Nested {found.is_nested.sum()}, Equal-Count {found.is_equal_count.sum()} of {size.seeds}")
-    cost = {n: float(stored[n]) for n in ("clipped", "lost", "effective")}
-    params = {n[2:]: torch.from_numpy(w) for n, w in stored.items() if n.startswith("w/")}
-    return Arm(name, stored["h"], found, cost, params)
+def base(size: Size) -> Mix:
+    """The unchanged training set."""
+    return Mix(np.zeros(len(PROPERTIES)), size.seeds)
 
 
-def _seeds(setting: Setting, size: Size) -> range:
-    return range(1000 * setting.seed, 1000 * setting.seed + size.seeds)
-
-
-def kinds(base: Arm, size: Size) -> dict[str, list[int]]:
-    """Models of the base arm that are read, by kind, equally many; the most extreme ones where a kind is empty."""
-    found, order = base.found, np.argsort(base.found.nested_share)
-    nested = list(anchors(found.is_nested, found.accuracy, size.anchors)) or [int(order[-1])]
-    equal = list(anchors(found.is_equal_count, found.accuracy, size.anchors)) or [int(order[0])]
-    count = min(len(nested), len(equal))
-    return {"nested": nested[:count], "equal": equal[:count]}
-
-
-def read(setting: Setting, size: Size, base: Arm) -> tuple[dict[str, list[Basin]], Response]:
-    """Basins of both kinds and their answers; each chain group of each model is one replicate."""
-    strings = read_strings(size.protocol.task, READ_ROWS)
-    models = unstack(base.params)
-    found: dict[str, list[Basin]] = {}
-    for kind, numbers in kinds(base, size).items():
-        found[kind] = [_one(setting, size, models[i], i, strings) for i in numbers]
-    joined = {kind: joined_basins(basins) for kind, basins in found.items()}
-    return found, meanings(joined, "equal", list(PROPERTIES))
-
-
-def _one(setting: Setting, size: Size, params: Params, number: int, strings: Strings) -> Basin:
-    def make() -> Arrays:
-        setting.say(f"  reading model {number}")
-        return solution_basin(params, size.protocol.config, strings, recipe(size.draws), seed=number).arrays
-
-    return from_arrays(setting.kept(f"basin-{number}", make))
-
-
-def joined_basins(basins: list[Basin]) -> Basin:
-    """All chain groups of several solutions of one kind side by side."""
-    parts = {n: np.concatenate([getattr(b, n) for b in basins]) for n in ("chi", "mean", "center", "llc")}
-    return Basin(**parts, rhat=max(b.rhat for b in basins), n_beta=basins[0].n_beta)
-
-
-def planned(found: Response, size: Size) -> dict[str, Array]:
-    """h ``[probes]`` of every planned arm, scaled to the size of the experiment; what `plan` refuses is left out."""
+def planned(found: Response, size: Size) -> dict[str, Mix]:
+    """Both ways of every target, scaled to the size of the experiment; what `plan` refuses is left out."""
     arms = {}
     for name in size.targets:
         with suppress(ChainError):
-            shift = plan(found, TARGETS[name]).shift
-            unit = size.total * shift / np.abs(shift).sum()
-            arms[f"{name}+"], arms[f"{name}-"] = unit, -unit
-            for dose in STRONG if size.strong else ():
-                arms[f"{name}+{dose}"], arms[f"{name}-{dose}"] = size.strong * unit, -size.strong * unit
+            h = scaled(plan(found, TARGETS[name]).shift, size.total)
+            arms[f"{name}+"], arms[f"{name}-"] = Mix(h, size.seeds), Mix(-h, size.seeds)
+            for variant in size.variants if name == "log-odds" else ():
+                factor, dosing = VARIANTS[variant]
+                for sign in "+-":
+                    arms[f"{name}{sign}{variant}"] = Mix(float(f"{sign}1") * factor * h, size.few, dosing)
     return arms
 
 
-def controls(setting: Setting, size: Size) -> dict[str, Array]:
-    """h of single probes and random directions: the first one as large as the planned arms, the rest as the strong."""
-    names, arms = list(PROPERTIES), {}
+def controls(found: Response, size: Size, seed: int) -> dict[str, Mix]:
+    """Mixtures of equal size and timing: single probes, random directions, and random ones of no predicted effect."""
+    arms = {}
     for probe in size.singles:
-        one = size.total * (np.arange(len(names)) == names.index(probe))
-        arms[f"{probe}+"], arms[f"{probe}-"] = one, -one
+        one = size.total * (np.arange(len(PROPERTIES)) == list(PROPERTIES).index(probe))
+        arms[f"{probe}+"], arms[f"{probe}-"] = Mix(one, size.few), Mix(-one, size.few)
     for number in range(size.random):
-        rng = np.random.default_rng(stream_seed(setting.seed, "parentheses", "random", number))
-        h = rng.normal(size=len(names))
-        factor = (size.strong or 1.0) if number else 1.0
-        arms[f"random-{number}"] = factor * size.total * h / np.abs(h).sum()
+        arms[f"random-{number}"] = Mix(scaled(_normal(seed, "random", number), size.total), size.seeds)
+    row = found.chi[found.observables.index("log-odds nested")]
+    for number in range(size.random):
+        h = _normal(seed, "neutral", number)
+        arms[f"neutral-{number}"] = Mix(scaled(h - row * (row @ h) / (row @ row), size.total), size.few)
     return arms
+
+
+def scaled(h: Array, total: float) -> Array:
+    """The direction of h with sum |h_j| = total."""
+    return total * h / np.abs(h).sum()
+
+
+def _normal(seed: int, kind: str, number: int) -> Array:
+    return np.random.default_rng(stream_seed(seed, "parentheses", kind, number)).normal(size=len(PROPERTIES))
+
+

@@ -1,4 +1,4 @@
-"""Claims of the parentheses experiment: solutions, coefficients, steered arms against controls, three meanings."""
+"""Claims of the parentheses experiment: solutions, coefficients, steered arms against controls."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,19 +8,21 @@ from numpy.typing import NDArray
 
 from susceptometer.domains.basin import Basin
 from susceptometer.domains.parentheses_probes import PROPERTIES
+from susceptometer.domains.parentheses_training import NESTED_FROM
 from susceptometer.estimate.estimate import format_pm
 from susceptometer.patterning.response import Response
 from susceptometer.reproduce.claims import Claim
-from susceptometer.reproduce.parentheses_arms import STRONG, Arm, Size
+from susceptometer.reproduce.parentheses_arms import TARGETS, Size
+from susceptometer.reproduce.parentheses_runs import Arm
 from susceptometer.reproduce.shares import Share, apart, fisher, share
 
 Array = NDArray[np.float64]
 
-MEANINGS = {"fixed": -1.0, "total": -1.0, "log-odds": 1.0}
-"""Row prefix and the sign with which its Nested row predicts a rise of P(Nested)."""
+SWING, RISE = 0.40, 0.20
+"""Wanted differences of P(Nested): between the two planned arms, and between the one towards Nested and the base."""
 
-SWING = 0.40
-"""The wanted difference of P(Nested) between the two planned arms."""
+LOST_ACCURACY = 0.001
+"""Accuracy in distribution counts as unchanged down to the base arm's less this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,38 +42,25 @@ class Results:
         """P(Equal-Count) of an arm."""
         return share(self.arms[name].found.is_equal_count)
 
-    def row(self, kind: str) -> Array:
-        """Predicted rise of Nested over Equal-Count per unit h ``[probes]``, up to one positive factor."""
-        found, sign = self.response, MEANINGS[kind]
-        rise = sign * found.chi[found.observables.index(f"{kind} nested")]
-        equal = f"{kind} equal"
-        return rise - sign * found.chi[found.observables.index(equal)] if equal in found.observables else rise
-
     def accuracy(self, name: str) -> float:
         """Mean accuracy in distribution of an arm."""
         return float(self.arms[name].found.accuracy.mean())
 
-    def doses(self, name: str) -> list[str]:
-        """Suffixes of the planned arms of one meaning, weakest first."""
-        return ["", *(dose for dose in STRONG if f"{name}+{dose}" in self.arms)]
-
-    @property
-    def random(self) -> list[str]:
-        """Names of the random arms."""
-        return [name for name in self.arms if name.startswith("random")]
+    def starting(self, *kinds: str) -> list[str]:
+        """Names of the arms that begin with one of these words."""
+        return [name for name in self.arms if name.startswith(kinds)]
 
     @property
     def pairs(self) -> list[str]:
         """Meanings whose plan was resolved and trained both ways."""
-        return [name for name in MEANINGS if f"{name}+" in self.arms]
+        return [name for name in TARGETS if f"{name}+" in self.arms]
 
 
 def all_claims(results: Results) -> list[Claim]:
-    """The whole table."""
+    """All rows but those that compare predictions with outcomes."""
     found = [protocol_claim(results), baseline_claim(results), llc_claim(results), response_claim(results)]
-    found += [refused_claim(results)]
-    found += [steer_claim(results, name, dose) for name in results.pairs for dose in results.doses(name)]
-    return [*found, singles_claim(results), accuracy_claim(results), meaning_claim(results), clip_claim(results)]
+    found += [refused_claim(results), *(steer_claim(results, name) for name in results.pairs)]
+    return [*found, release_claim(results), dose_claim(results), accuracy_claim(results), clip_claim(results)]
 
 
 def protocol_claim(results: Results) -> Claim:
@@ -146,75 +135,90 @@ def refused_claim(results: Results) -> Claim:
     )  # fmt: skip
 
 
-def steer_claim(results: Results, name: str, dose: str) -> Claim:
-    """Both planned arms of one meaning and dose against base and random arms."""
-    plus, minus = f"{name}+{dose}", f"{name}-{dose}"
-    up, down, base = (results.nested(arm) for arm in (plus, minus, "base"))
-    size = float(np.abs(results.arms[plus].h).sum())
-    h = ", ".join(f"{p} {v:+.2f}" for p, v in zip(PROPERTIES, results.arms[plus].h, strict=True))
-    randoms = [results.nested(arm) for arm in results.random]
-    clear = all(apart(up, one) for one in randoms)
-    swing = up.value - down.value
-    good = swing >= SWING and apart(up, down)
+def steer_claim(results: Results, name: str) -> Claim:
+    """Both planned arms of one meaning against base, random and neutral arms."""
+    plus, minus = f"{name}+", f"{name}-"
+    arm = results.arms[plus]
+    up, down, start = (results.nested(one) for one in (plus, minus, "base"))
+    others = results.starting("random", "neutral")
+    beside = [one for one in others if not apart(up, results.nested(one))]
+    swing, rise = up.value - down.value, up.value - start.value
+    moved = swing >= SWING and rise >= RISE and apart(up, down) and apart(up, start)
+    level = results.accuracy("base") - LOST_ACCURACY
+    fair = min(map(results.accuracy, (plus, minus))) >= level
+    h = ", ".join(f"{p} {v:+.2f}" for p, v in zip(PROPERTIES, arm.mix.h, strict=True))
     return Claim(
-        f"Planned arms move P(Nested); '{name}', sum |h| {size:.2f}{', least weight 0.1' * (dose == 'floored')}",
+        f"Planned arms move P(Nested); '{name}', sum |h| {np.abs(arm.mix.h).sum():.2f}, weights on for the first "
+        f"{arm.mix.dosing.full:.0%} of training, then the unchanged training set",
         "wang2026: patterning selects the algorithm; shares unknown",
-        f"towards Nested {up}, base {base}, towards Equal-Count {down}; difference {100 * swing:+.0f} points "
-        f"(Fisher p {fisher(up, down):.1g}; towards Nested against base {fisher(up, base):.1g}); Equal-Count "
-        f"{results.equal(plus)} and {results.equal(minus)}; accuracy {results.accuracy(plus):.3f} and "
-        f"{results.accuracy(minus):.3f}. h: {h}",
-        "agrees" if good and clear and min(map(results.accuracy, (plus, minus))) > 0.995
-        else "partly" if good or (swing > 0 and fisher(up, down) < 0.05) else "differs" if swing < 0 else "open",
-        null="random h (sum |h|): " + (", ".join(
-            f"{results.nested(arm)} ({np.abs(results.arms[arm].h).sum():.2f})" for arm in results.random
-        ) or "none at this scale"),
+        f"towards Nested {up}, base {start}, towards Equal-Count {down}; difference {100 * swing:+.0f} points "
+        f"(Fisher p {fisher(up, down):.1g}), against base {100 * rise:+.0f} (p {fisher(up, start):.1g}; towards "
+        f"Equal-Count against base p {fisher(down, start):.1g}); Equal-Count "
+        f"{results.equal(plus)} against {results.equal('base')} and {results.equal(minus)}; accuracy "
+        f"{results.accuracy(plus):.4f} and {results.accuracy(minus):.4f}. h: {h}",
+        "agrees" if moved and fair and not beside else "partly" if moved or (swing > 0 and fisher(up, down) < 0.05)
+        else "differs" if swing < 0 else "open",
+        null=(", ".join(f"{one} {results.nested(one)}" for one in others) or "none at this scale")
+        + f"; intervals that touch the arm towards Nested: {beside or 'none'}",
     )  # fmt: skip
 
 
-def singles_claim(results: Results) -> Claim:
-    """Arms of one probe alone."""
-    names = [n for n in results.arms if n[:-1] in PROPERTIES]
-    ours = "; ".join(f"{n}: Nested {results.nested(n)}, Equal-Count {results.equal(n)}" for n in names)
+def release_claim(results: Results) -> Claim:
+    """Whether the selected algorithm outlives its data: shares at the release and at the end, by time of release."""
+    texts = [_course(results, name) for name in ("base", *results.starting("log-odds"))]
+    name = "log-odds+" if "log-odds+" in results.arms else "base"
+    held, left = _survivors(results.arms[name])
     return Claim(
-        f"Single probes, sum |h| {results.size.total:g}", "wang2026: one probe answers unexpectedly",
-        ours or "none at this scale", "open",
+        "The selected algorithm outlives the planned data", "unknown",
+        "P(Nested) by share of training done (accuracy in distribution): " + "; ".join(texts)
+        + f". Of {held} models of {name} that were Nested at the release {left} are Nested at the end",
+        "open" if name == "base" or held < 5 else "agrees" if left >= 0.8 * held else "partly" if left else "differs",
+        null="the base arm never changes its data and moves too",
+    )  # fmt: skip
+
+
+def _course(results: Results, name: str) -> str:
+    course = results.arms[name].course
+    done = course.steps / course.steps[-1]
+    full = results.arms[name].mix.dosing.full
+    rows = sorted({int(np.argmin(np.abs(done - at))) for at in (0.3, 0.5, 0.75, min(full, 0.75), 0.85, 1.0)})
+    nested = (course.nested_share >= NESTED_FROM).mean(1)
+    parts = [f"{done[i]:.0%} {nested[i]:.0%} ({course.accuracy[i].mean():.3f})" for i in rows]
+    when = "" if name == "base" else " (never released)" if full == 1 else f" (released at {full:.0%})"
+    return f"{name}{when}: " + ", ".join(parts)
+
+
+def _survivors(arm: Arm) -> tuple[int, int]:
+    """Models that were Nested at the release, and how many of them are at the end."""
+    course = arm.course
+    at = int(np.argmin(np.abs(course.steps / course.steps[-1] - arm.mix.dosing.full)))
+    held = course.nested_share[at] >= NESTED_FROM
+    return int(held.sum()), int((held & arm.found.is_nested).sum())
+
+
+def dose_claim(results: Results) -> Claim:
+    """Half the size, and weights that are never released or released early, beside the primary arms."""
+    names = [n for n in results.starting("log-odds") if n[len("log-odds") + 1 :]]
+    ours = "; ".join(
+        f"{n}: Nested {results.nested(n)}, Equal-Count {results.equal(n)}, accuracy {results.accuracy(n):.4f}"
+        for n in names
+    )
+    return Claim(
+        "Half the size, no release, and an early release", "unknown", ours or "none at this scale", "open",
+        null=f"base {results.nested('base')}",
     )  # fmt: skip
 
 
 def accuracy_claim(results: Results) -> Claim:
-    """Accuracy on the unchanged training distribution in every arm."""
-    each = {name: arm.found.accuracy for name, arm in results.arms.items()}
+    """Accuracy on the unchanged training distribution in every arm that was released."""
+    each = {n: a.found.accuracy for n, a in results.arms.items() if not n.endswith("kept")}
     worst = min(each, key=lambda name: each[name].mean())
     text = ", ".join(f"{name} {value.mean():.4f}" for name, value in each.items())
     return Claim(
-        "Accuracy in distribution is unchanged", "about 100 % in every arm",
+        "Accuracy in distribution is unchanged (all arms but those never released)", "about 100 % in every arm",
         f"mean over models: {text}; least single model {min(v.min() for v in each.values()):.3f}",
-        "agrees" if each[worst].mean() > 0.995 else "partly", null=f"base {each['base'].mean():.4f}",
-    )  # fmt: skip
-
-
-def meaning_claim(results: Results) -> Claim:
-    """Rank and linear correlation of each meaning's prediction with the outcome over all arms."""
-    arms = [name for name in results.arms if name != "base"]
-    base = results.arms["base"].found.nested_share.mean()
-    moved = np.array([results.arms[name].found.nested_share.mean() - base for name in arms])
-    texts, best, error = [], {}, results.response.estimate.error.to_numpy()
-    for kind in MEANINGS:
-        j = results.response.observables.index(f"{kind} nested")
-        resolved = int((np.abs(results.response.chi[j]) > 3 * error[j]).sum())
-        expected = np.array([results.row(kind) @ results.arms[name].h for name in arms])
-        defined = len(arms) > 3 and expected.std() > 0 and moved.std() > 0
-        r = float(np.corrcoef(expected, moved)[0, 1]) if defined else float("nan")
-        right = int((np.sign(expected) == np.sign(moved)).sum())
-        best[kind] = r
-        texts.append(
-            f"{kind}: correlation {r:.2f}, sign right in {right} of {len(arms)} arms, {resolved} of {len(PROPERTIES)} "
-            "entries of its Nested row beyond three errors"
-        )
-    return Claim(
-        "Which meaning of 'change the learning coefficient' predicts the outcome (mean share called FALSE, all arms)",
-        "unknown", "; ".join(texts), "agrees" if len(arms) > 3 and best["log-odds"] > 0.5 else "open",
-        null=f"correlation of {len(arms)} unrelated pairs: 0 ± {1 / np.sqrt(max(len(arms) - 1, 1)):.2f}",
+        "agrees" if each[worst].mean() >= each["base"].mean() - LOST_ACCURACY else "partly",
+        null=f"base {each['base'].mean():.4f}",
     )  # fmt: skip
 
 
