@@ -41,7 +41,6 @@ PLANS: dict[Scale, ReadingPlan] = {
 }  # fmt: skip
 STEPS: dict[Scale, dict[int, tuple[int, ...]]] = {
     "smoke": {0: (0, 16_000)},
-    "cpu": {0: (0, 400, 800, 2000, 3000, 4000, 5000, 6500, 12_000)},
 }
 """Training seed to checkpoints that are read; a scale that is not named reads all that are stored."""
 

@@ -44,7 +44,7 @@ def maps_over_time(setting: Setting, shapes: Sequence[Shape], facts: TokenFacts,
         setting.say(f"maps of {len(clouds)} checkpoints, {form}")
         return {"maps": np.array(embed_over_time(clouds, seed=setting.seed)), "chosen": chosen}
 
-    return setting.kept(f"maps-{form}", make)
+    return setting.kept(f"maps-{form}-{len(shapes)}", make)
 
 
 def grid_quality(setting: Setting, last: Shape, facts: TokenFacts, form: Form) -> Arrays:
