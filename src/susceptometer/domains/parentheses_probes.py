@@ -97,4 +97,4 @@ def projected(density: NDArray[np.float64], weights: NDArray[np.float64]) -> NDA
 
     Gives back h where nothing was clipped, and what clipping left of it otherwise.
     """
-    return np.linalg.lstsq((density - 1).T, weights - 1, rcond=None)[0]
+    return np.asarray(np.linalg.lstsq((density - 1).T, weights - 1, rcond=None)[0], np.float64)

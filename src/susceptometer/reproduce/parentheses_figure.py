@@ -61,7 +61,8 @@ def courses(results: Results) -> Figure:
     for ax in (left, right):
         ax.axvline(RELEASE.full, color=SOFT, linewidth=0.8)
     left.set(xlabel="share of training done", ylabel="P(Nested)", ylim=(-0.02, 1.02))
-    right.set(xlabel="share of training done", ylabel="accuracy in distribution", ylim=(0.84, 1.005))
+    right.set(xlabel="share of training done", ylabel="accuracy in distribution")
+    right.set_ylim(top=1.005)
     left.legend(frameon=False, fontsize=7)
     return figure
 
@@ -79,10 +80,14 @@ def outcomes(results: Results) -> Figure:
 
 
 def _scatter(ax: Axes, results: Results, expected: Mapping[str, float]) -> None:
+    middle = (max(expected.values(), default=0.0) + min(expected.values(), default=0.0)) / 2
     for name, x in expected.items():
         value, error = moved(results, name)
         ax.errorbar([x], [value], yerr=[error], fmt="o", markersize=4, color=colour(name))
-        ax.annotate(name, (x, value), fontsize=6, xytext=(3, 3), textcoords="offset points", color=SOFT)
+        side, shift = ("right", -4) if x > middle else ("left", 4)
+        ax.annotate(
+            name, (x, value), fontsize=6, xytext=(shift, 3), textcoords="offset points", color="#5b6474", ha=side
+        )
     ax.axhline(0, color=SOFT, linewidth=0.6)
     ax.axvline(0, color=SOFT, linewidth=0.6)
     ax.margins(0.12)
