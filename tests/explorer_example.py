@@ -55,3 +55,22 @@ def example(tokens: TokenFacts, *, steps: tuple[int, ...] = (0, 400, 12_000), cl
         frames=frames, maps=principal_maps(frames), clusters=found if clusters else None,
         notes=("step 400: chains of 1 part are doubtful.",), facts={"n_beta": "30"}, command="susceptometer explore runs/x",
     )  # fmt: skip
+
+
+def many(count: int, parts: int = 2) -> ExplorerData:
+    """Synthetic tokens in rows of 128."""
+    rng = np.random.default_rng(0)
+    words = np.array([f" w{k}" for k in range(997)], dtype=object)
+    place = np.arange(count)
+    tokens = TokenFacts(
+        words=tuple(words[rng.integers(997, size=count)]), probe=np.where(place < count // 2, "one", "two"),
+        row=place // 128, position=place % 128, patterns={"word start": "rule", "other": "none"},
+        flags=np.stack([place % 3 == 0, place % 3 != 0]), classes=(place % 3 != 0).astype(int),
+    )  # fmt: skip
+    psi = rng.normal(size=(parts, count)).astype(np.float32)
+    frame = Frame(label="now", psi=psi, error=np.full_like(psi, 0.3), replicates=None, loss=np.ones(count))
+    components = tuple(f"blocks.0.attn.head.{k}" for k in range(parts))
+    return ExplorerData(
+        title="many", lead="", components=components, tokens=tokens, frames=(frame,),
+        maps={"pairs 1 and 2": psi[None, :2].transpose(0, 2, 1)},
+    )  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.path import Path as Polygon
 
-from explorer_example import HOSTILE, example, facts
+from explorer_example import HOSTILE, example, facts, many
 from susceptometer.structure.patterns import PATTERNS
 from susceptometer.view.explorer import write_explorer
 from susceptometer.view.explorer_pack import clean, coded_places, coded_psi, decoded_psi
@@ -395,3 +395,37 @@ def test_light_and_dark(page):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
     assert page.evaluate("Array.from($('points').getContext('2d').getImageData(1, 1, 1, 1).data)") != corner
     page.locator("#theme").click()
+
+
+def test_a_hundred_thousand_tokens_load_and_answer(browser, tmp_path):
+    data, faults = many(100_000, 6), []
+    path = write_explorer(data, tmp_path / "many.html")
+    assert path.stat().st_size < 5e6
+    page = opened(browser, path, faults)
+    psi = data.frames[0].psi
+    page.select_option("#colour", "psi:4")
+    token = alone_far_out(page)
+    page.mouse.move(*at(page, token))
+    page.wait_for_selector(f'#tip[data-token="{token}"]')
+    assert_said(page.locator("#tip").inner_text(), psi[4, token], 0.3)
+    page.fill("#search", "w12")
+    until(page, "$('search-count').textContent !== ''")
+    assert page.locator("#search-count").inner_text() == f"{sum('w12' in word for word in data.tokens.words):,} tokens"
+    box = page.locator("#over").bounding_box()
+    page.locator("#tool-lasso").click()
+    draw_lasso(page, [(box["x"] + x, box["y"] + y) for x, y in ((200, 150), (600, 150), (600, 400), (200, 400))])
+    polygon = page.evaluate("chosen.selection.polygon")
+    codes, _ = coded_places(data.maps["pairs 1 and 2"])
+    inside = Polygon(polygon).contains_points(codes[0].astype(np.float32) / np.float32(65535))
+    assert inside.sum() > 10_000 and page.locator("#card").get_attribute("data-count") == str(inside.sum())
+    page.close()
+    assert faults == []
+
+
+def alone_far_out(page):
+    """The visible token with the largest distance to its nearest neighbour among the outermost."""
+    return page.evaluate("""() => {
+      const out = Array.from(order).filter((t) => { const [x, y] = screenOf(t); return x > 40 && y > 70 && x < view.wide - 60 && y < view.high - 40; })
+        .sort((a, b) => Math.hypot(places[2 * b] - view.x, places[2 * b + 1] - view.y) - Math.hypot(places[2 * a] - view.x, places[2 * a + 1] - view.y)).slice(0, 200);
+      return out.find((t) => { const [x, y] = screenOf(t); return tokenAt(x, y) === t; });
+    }""")

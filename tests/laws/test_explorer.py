@@ -1,6 +1,7 @@
 """The explorer's numbers before the browser: rounding, readings, maps, clusters from files, Parquet, one command."""
 
 import json
+import shutil
 import tracemalloc
 from dataclasses import replace
 
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from sklearn.decomposition import PCA
 
-from explorer_example import HOSTILE, example, facts
+from explorer_example import HOSTILE, example, facts, many
 from susceptometer import cli
+from susceptometer.compute import forecast
 from susceptometer.compute.opened import reading_at
 from susceptometer.domains.pico import assets
 from susceptometer.errors import DataError, RunError
@@ -26,7 +28,7 @@ from susceptometer.structure.cards import cards_of
 from susceptometer.structure.response import response
 from susceptometer.view import explorer
 from susceptometer.view.explorer import explorer_html, payload, thinned
-from susceptometer.view.explorer_data import ExplorerData, Frame, TokenFacts
+from susceptometer.view.explorer_data import ExplorerData
 from susceptometer.view.explorer_maps import principal_maps
 from susceptometer.view.explorer_pack import (
     coded_error,
@@ -194,25 +196,6 @@ def test_parquet_holds_every_token(tmp_path):
         write_tokens_parquet(plain, tmp_path / "tokens.csv")
 
 
-def many(count: int, parts: int = 2) -> ExplorerData:
-    """Synthetic tokens in rows of 128."""
-    rng = np.random.default_rng(0)
-    words = np.array([f" w{k}" for k in range(997)], dtype=object)
-    place = np.arange(count)
-    tokens = TokenFacts(
-        words=tuple(words[rng.integers(997, size=count)]), probe=np.where(place < count // 2, "one", "two"),
-        row=place // 128, position=place % 128, patterns={"word start": "rule", "other": "none"},
-        flags=np.stack([place % 3 == 0, place % 3 != 0]), classes=(place % 3 != 0).astype(int),
-    )  # fmt: skip
-    psi = rng.normal(size=(parts, count)).astype(np.float32)
-    frame = Frame(label="now", psi=psi, error=np.full_like(psi, 0.3), replicates=None, loss=np.ones(count))
-    components = tuple(f"blocks.0.attn.head.{k}" for k in range(parts))
-    return ExplorerData(
-        title="many", lead="", components=components, tokens=tokens, frames=(frame,),
-        maps={"pairs 1 and 2": psi[None, :2].transpose(0, 2, 1)},
-    )  # fmt: skip
-
-
 def peak_of_writing(data: ExplorerData, path) -> int:
     """Largest number of bytes that writing holds beside the data."""
     tracemalloc.start()
@@ -274,12 +257,15 @@ def explored(place):
     """One command from a model folder and text files to the page; a second checkpoint for the slider."""
     words = ["explore", place / "step2000", "--runs", place / "step1000", "--data", place / "texts", "--rows", 3,
              "--into", place / "runs", "--clusters", "none", "--parquet", place / "tokens.parquet", *READ]  # fmt: skip
-    assert cli.main([str(word) for word in words]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forecast, "PROBE_SECONDS", 0.1)  # the forecast's own test is elsewhere
+        assert cli.main([str(word) for word in words]) == 0
+    shutil.copy(place / "runs" / "step2000" / "explorer.html", place / "first.html")
     return place / "runs"
 
 
 def test_one_command_from_model_and_text_to_the_page(explored, place):
-    page = (explored / "step2000" / "explorer.html").read_text(encoding="utf-8")
+    page = (place / "first.html").read_text(encoding="utf-8")
     stored = json.loads(page.split('id="payload">')[1].split("</script>")[0])
     assert [frame["label"] for frame in stored["frames"]] == ["step 1,000", "step 2,000"]
     assert stored["components"] == [f"blocks.0.attn.head.{k}" for k in range(3)]
@@ -294,7 +280,7 @@ def test_the_same_command_goes_on_from_what_is_read(capsys, explored, place):
     out = said(capsys, "explore", explored / "step2000", "--runs", explored / "step1000", "--clusters", "none",
                "--out", place / "again.html", "--json")  # fmt: skip
     assert out["frames"] == ["step 1,000", "step 2,000"] and out["clusters"] == 0
-    first = (explored / "step2000" / "explorer.html").read_text(encoding="utf-8")
+    first = (place / "first.html").read_text(encoding="utf-8")
     again = (place / "again.html").read_text(encoding="utf-8")
     assert again == first
     same = ["explore", explored / "step2000", "--runs", explored / "step1000", "--steps", 7, 7, "--json"]

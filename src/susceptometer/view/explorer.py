@@ -15,6 +15,7 @@ from susceptometer.view.explorer_pack import (
     indexed,
     map_payload,
     packed,
+    packed_counts,
     rounding,
 )
 from susceptometer.view.template import asset, payload_json
@@ -99,10 +100,10 @@ def _tokens(data: ExplorerData) -> dict[str, object]:
     probes, probe = indexed(tuple(tokens.probe.tolist()))
     bits = (tokens.flags.astype(np.uint32) << np.arange(len(tokens.flags), dtype=np.uint32)[:, None]).sum(0)
     return {
-        "words": words, "word": packed(word, "u4"), "probes": [clean(name) for name in probes],
-        "probe": packed(probe, "u2"), "row": packed(tokens.row, "u4"), "position": packed(tokens.position, "u4"),
-        "patterns": list(tokens.patterns), "rules": list(tokens.patterns.values()), "flags": packed(bits, "u4"),
-        "pattern": packed(tokens.classes, "u1"),
+        "words": words, "word": packed_counts(word), "probes": [clean(name) for name in probes],
+        "probe": packed_counts(probe), "row": packed_counts(tokens.row), "position": packed_counts(tokens.position),
+        "patterns": list(tokens.patterns), "rules": list(tokens.patterns.values()), "flags": packed_counts(bits),
+        "pattern": packed_counts(tokens.classes),
     }  # fmt: skip
 
 

@@ -30,6 +30,12 @@ def packed(array: NDArray, kind: str) -> dict[str, object]:
     return {"shape": list(array.shape), "kind": kind, "bytes": base64.b64encode(flat.tobytes()).decode()}
 
 
+def packed_counts(array: NDArray) -> dict[str, object]:
+    """Whole numbers from 0 in the narrowest type that holds them."""
+    largest = int(np.max(array, initial=0))
+    return packed(array, "u1" if largest < 1 << 8 else "u2" if largest < 1 << 16 else "u4")
+
+
 @dataclass(frozen=True)
 class Coded:
     """Codes of a matrix ``[rows, ...]`` and the scale of each row."""
