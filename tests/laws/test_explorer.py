@@ -306,6 +306,17 @@ def test_clusters_come_from_the_file_that_cluster_writes(capsys, explored, place
         stored_clusters(place / "texts" / "cats.txt", reading_at(run).tokens)
 
 
+def test_what_is_no_run_and_no_model_is_said(capsys, explored, place):
+    error = said(capsys, "explore", place / "texts", "--json", code=1)["error"]
+    assert error["what"] == "this folder is neither a run nor a model" and "no run.json" in error["value"]
+
+
+def test_a_dry_run_says_the_cost_and_reads_nothing(capsys, monkeypatch, explored, place):
+    monkeypatch.setattr(forecast, "PROBE_SECONDS", 0.1)
+    out = said(capsys, "explore", place / "step1000", "--data", place / "texts", "--into", place / "none", "--dry-run", *READ)
+    assert out["forecast"][0]["forecast"]["seconds"] > 0 and not (place / "none").exists()
+
+
 def test_too_few_tokens_for_clusters_are_a_remark(capsys, explored, place):
     out = said(capsys, "explore", explored / "step2000", "--neighbours", 2000, "--out", place / "few.html", "--json")
     assert out["clusters"] == 0 and "No clusters: too few tokens to cluster" in out["notes"][-1]

@@ -8,9 +8,9 @@ from typing import Any
 from susceptometer.commands.development import step_of
 from susceptometer.commands.given import Given, sayer
 from susceptometer.commands.reading import read
-from susceptometer.errors import DataError
+from susceptometer.errors import DataError, RunError
 
-RUN_CARD = "run.json"
+RUN_CARD, MODEL_CARD = "run.json", "config.json"
 
 
 def explore(given: Given) -> dict:
@@ -21,6 +21,8 @@ def explore(given: Given) -> dict:
     from susceptometer.view.explorer_table import write_tokens_parquet
 
     say = sayer(given)
+    if given.dry_run:
+        return {"forecast": [_read(target, given) for target in (given.target, *given.runs) if not _is_run(target)]}
     runs = [_run_of(target, given) for target in (given.target, *given.runs)]
     readings = _ordered(runs, given)
     clusters, note = _clusters(list(readings.values())[-1], given)
@@ -42,12 +44,25 @@ def explore(given: Given) -> dict:
 
 def _run_of(target: str, given: Given) -> Path:
     """The run folder that is meant: itself, or that of a model, which is read now (or was read before)."""
-    if (Path(target) / RUN_CARD).exists():
+    if _is_run(target):
         return Path(target)
-    into = Path(given.into or "runs") / Path(target).name
-    asked = {**vars(given), "command": "read", "model": target, "into": str(into), "extend": None}
-    read(Namespace(**asked))
-    return into
+    return Path(_read(target, given)["run"])
+
+
+def _is_run(target: str) -> bool:
+    return (Path(target) / RUN_CARD).exists()
+
+
+def _read(target: str, given: Given) -> dict:
+    """Read a model into a folder of its name; what was read before is not repeated."""
+    place = Path(target)
+    if place.is_dir() and not (place / MODEL_CARD).exists():
+        raise RunError(
+            "this folder is neither a run nor a model", where=target, value=f"no {RUN_CARD}, no {MODEL_CARD}",
+            do="give a folder made by `susceptometer read`, or a Hugging Face model with its config.json",
+        )
+    asked = {**vars(given), "command": "read", "model": target, "into": str(Path(given.into) / place.name)}
+    return read(Namespace(**asked, extend=None))
 
 
 def _ordered(runs: list[Path], given: Given) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_clusters(parts["cluster"], parts["sae"])
     _add_settings(parts["calibrate"], groups=8)
     _add_settings(parts["read"], groups=None)
+    _add_destination(parts["read"])
     _add_read_options(parts["read"])
     parts["read"].add_argument("--rows", type=int, help=ROWS)
     _add_explorer(parts["explore"])
@@ -104,6 +105,7 @@ def _add_explorer(part: argparse.ArgumentParser) -> None:
     part.add_argument("--step", type=int, default=-1, help="training step of a bundled model")
     part.add_argument("--data", help="text of a model that is read: file or folder, hub:NAME, or token rows .npy")
     part.add_argument("--rows", type=int, help=ROWS)
+    part.add_argument("--into", default="runs", help="folder in which runs of models are made, one each")
     part.add_argument("--device", default="cpu", help="cpu or cuda")
     _add_settings(part, groups=None)
     _add_read_options(part)
@@ -116,6 +118,7 @@ def _add_development(part: argparse.ArgumentParser) -> None:
     part.add_argument("--out", help="table: .csv or .parquet")
     part.add_argument("--page", help="page with a figure: .html")
     _add_settings(part, groups=None)
+    _add_destination(part)
     _add_read_options(part)
 
 
@@ -142,9 +145,12 @@ def _add_settings(part: argparse.ArgumentParser, *, groups: int | None) -> None:
     part.add_argument("--precision", default="float32", choices=PRECISIONS, help="of matrix products")
 
 
-def _add_read_options(part: argparse.ArgumentParser) -> None:
+def _add_destination(part: argparse.ArgumentParser) -> None:
     part.add_argument("--into", help="run folder; an unfinished run there goes on")
     part.add_argument("--extend", metavar="RUN", help="add --groups, --components or --data to a run")
+
+
+def _add_read_options(part: argparse.ArgumentParser) -> None:
     part.add_argument("--components", nargs="+", help="names, short names or globs; default: all heads")
     part.add_argument("--recipe", help="JSON file made by calibrate --out")
     part.add_argument("--sampler", default="LeimkuhlerMatthews", choices=SAMPLER_NAMES)
