@@ -89,17 +89,25 @@ def regression_subject(net: RegressionNet, center: Params, x: Tensor, y: Tensor,
 
 @dataclass(frozen=True)
 class RegressionTraining:
-    """Adam on fresh sequences, linear warm-up, then constant.
+    """Adam on fresh sequences: linear warm-up, constant rate, and, if asked, a linear fall to zero at the end.
 
     Args:
         rows: Sequences per step and run.
         learning_rate: Peak.
         warm_up: Steps of linear warm-up.
+        cool_down: Last steps, over which the rate falls to zero; 0: it stays constant.
     """
 
     rows: int = 128
     learning_rate: float = 3e-3
     warm_up: int = 500
+    cool_down: int = 0
+
+    def rate(self, step: int, last: int) -> float:
+        """Learning rate of step ``step`` of a training that ends at ``last``."""
+        rising = min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
+        falling = min(1.0, (last - step) / self.cool_down) if self.cool_down else 1.0
+        return self.learning_rate * rising * falling
 
 
 Watch = Callable[[int, dict[str, Tensor]], None]
@@ -107,7 +115,7 @@ Watch = Callable[[int, dict[str, Tensor]], None]
 
 def train_runs(
     net: RegressionNet, runs: Sequence[tuple[int, Tensor | None]], how: RegressionTraining, *, keep: Iterable[int],
-    watch: Watch,
+    watch: Watch, starts: Sequence[Params] | None = None,
 ) -> None:
     """Train several runs together in one batched model; each run has its own weights, tasks and data stream.
 
@@ -117,8 +125,9 @@ def train_runs(
         how: Optimiser and batch.
         keep: Steps at which ``watch`` sees the weights; the last one ends the training.
         watch: Told step and weights ``[runs, ...]``.
+        starts: Weights of every run to go on from, with a fresh optimiser; None: new ones by the run's seed.
     """
-    starts = [net.initial(seed) for seed, _ in runs]
+    starts = [net.initial(seed) for seed, _ in runs] if starts is None else starts
     now = {name: torch.stack([start[name] for start in starts]).requires_grad_(True) for name in starts[0]}
     generators = [stream(seed, "sequences", number) for number, (seed, _) in enumerate(runs)]
     adam = torch.optim.Adam(list(now.values()), lr=how.learning_rate)
@@ -127,7 +136,7 @@ def train_runs(
     for step in range(wanted[-1] + 1):
         if step in wanted:
             watch(step, {name: value.detach().clone() for name, value in now.items()})
-        adam.param_groups[0]["lr"] = how.learning_rate * min(1.0, (step + 1) / how.warm_up)
+        adam.param_groups[0]["lr"] = how.rate(step, wanted[-1])
         drawn = [net.world.sequences(how.rows, runs[i][1], generators[i]) for i in range(len(runs))]
         x, y = (torch.stack(part) for part in zip(*drawn, strict=True))
         adam.zero_grad(set_to_none=True)

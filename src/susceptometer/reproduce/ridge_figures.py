@@ -20,7 +20,7 @@ def ridge_figures(setting: Setting) -> Mapping[str, Figure]:
         "dotted: ridge. A transient ridge falls towards the dotted line and rises again.": loss_figure(setting),
         "Joint trajectory PCA of all runs on sequences of the root task. Discs: the ideal predictors, projected only.":
             plane_figure(setting),
-        "Learning coefficient over training on each run's own distribution, mean over seeds, one standard error.":
+        "Learning coefficient of settled side branches on each run's own distribution, mean over seeds, one error.":
             llc_figure(setting),
     }  # fmt: skip
 
@@ -63,14 +63,15 @@ def llc_figure(setting: Setting) -> Figure:
     """lambda_hat over training."""
     figure, axes = _axes()
     for place, m in enumerate(runs.amount_of(setting).diversities):
-        courses = [runs.llc_course(setting, number) for number in _numbers(setting, m)]
-        values = np.array([course.values for course in courses])
-        spread = np.mean([course.errors for course in courses], axis=0) / np.sqrt(len(courses))
-        if len(courses) > 1:
-            spread = values.std(0, ddof=1) / np.sqrt(len(courses))
+        found = [runs.coefficients(setting, number, runs.N_BETAS[-1]) for number in _numbers(setting, m)]
+        values = np.array([one["value"] for one in found])
+        spread = np.mean([one["error"] for one in found], axis=0) / np.sqrt(len(found))
+        if len(found) > 1:
+            spread = values.std(0, ddof=1) / np.sqrt(len(found))
         color = COLORS[place % len(COLORS)]
-        axes.errorbar(courses[0].steps + 1, values.mean(0), yerr=spread, fmt="o-", color=color, label=_label(m))
-    axes.set(xscale="log", xlabel="step + 1", ylabel="learning coefficient λ̂")
+        steps = np.array(runs.amount_of(setting).read) + 1
+        axes.errorbar(steps, values.mean(0), yerr=spread, fmt="o-", color=color, label=_label(m))
+    axes.set(xscale="log", xlabel="step + 1", ylabel=f"learning coefficient λ̂ at nβ {runs.N_BETAS[-1]:g}")
     axes.legend(frameon=False)
     return figure
 

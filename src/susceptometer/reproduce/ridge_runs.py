@@ -27,7 +27,11 @@ from susceptometer.types import Params
 INFINITE = 0
 """Stands for a new normal task per sequence."""
 
-N_BETA, GAMMA, STEP_SIZE = 60.0, 60.0, 3e-4
+N_BETAS = (60.0, 600.0)
+"""hoogland2024's (a draw's loss rises by more than what parts the predictors), and a tenth of its temperature."""
+
+STEP = 0.018
+"""eps n_beta; gamma equals n_beta, so every temperature takes the same relative steps."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,15 @@ class RidgeAmount:
     read: tuple[int, ...]
     rows: int
     schedule: tuple[int, int, int]
+    settle: int
 
 
 AMOUNTS = {
-    "smoke": RidgeAmount((3, INFINITE), 1, 60, (0, 30, 60), 128, (2, 4, 4)),
-    "cpu": RidgeAmount((3, 8, 32), 3, 6000, (1000, 3000, 6000), 1024, (4, 160, 60)),
+    "smoke": RidgeAmount((3, INFINITE), 1, 60, (0, 60), 128, (2, 4, 4), 10),
+    "cpu": RidgeAmount((3, 8, 32, INFINITE), 3, 6000, (1000, 6000), 1024, (4, 160, 60), 1000),
     "gpu": RidgeAmount(
         (1, 3, 4, 6, 8, 11, 16, 32, 64, 128, INFINITE), 3, 60_000, (200, 600, 1500, 4000, 12_000, 60_000), 8192,
-        (8, 700, 500),
+        (8, 700, 500), 4000,
     ),
 }  # fmt: skip
 WORLD = RegressionWorld(2, 8, seed=0)
@@ -152,32 +157,72 @@ def course(setting: Setting, name: str, run: int) -> Course:
 
 def weights(setting: Setting, run: int, step: int) -> Params:
     """Weights of a run at a checkpoint that is read."""
+    return _shaped(training(setting)[f"weights-{run}-{step}"])
+
+
+def _shaped(flat: Array) -> Params:
     shapes = NET.shapes()
-    flat = torch.tensor(training(setting)[f"weights-{run}-{step}"])
-    parts = flat.split([int(np.prod(shape)) for shape in shapes.values()])
+    parts = torch.tensor(flat).split([int(np.prod(shape)) for shape in shapes.values()])
     return {name: part.view(shape) for part, (name, shape) in zip(parts, shapes.items(), strict=True)}
 
 
-def llc_course(setting: Setting, run: int) -> Course:
-    """lambda_hat on the run's own training distribution at the read checkpoints, shared noise."""
+def settled(setting: Setting, step: int) -> Arrays:
+    """Side branches of a checkpoint on which the learning rate falls to zero: coefficients belong to minima.
+
+    Returns:
+        ``flat`` [runs, weights] at the end of the branch; ``inside_best``, ``inside_ridge`` [runs]: distances there.
+    """
+    amount, runs, out = amount_of(setting), runs_of(setting), {}
+
+    def watch(at: int, now: dict[str, Tensor]) -> None:
+        out.update({name: value.detach() for name, value in now.items()})
+
+    def make() -> Arrays:
+        how = RegressionTraining(warm_up=amount.settle // 20, cool_down=amount.settle)
+        started = [(setting.seed * 1000 + 500 + seed, tasks_of(m)) for m, seed in runs]
+        starts = [weights(setting, number, step) for number in range(len(runs))]
+        train_runs(NET, started, how, keep=[amount.settle], watch=watch, starts=starts)
+        rows = [_settled_row(setting, {name: value[i] for name, value in out.items()}, i) for i in range(len(runs))]
+        names = ("flat", "inside_best", "inside_ridge")
+        return {name: np.array(part) for name, part in zip(names, zip(*rows, strict=True), strict=True)}
+
+    return setting.kept(f"settled-{step}", make)
+
+
+@torch.no_grad()
+def _settled_row(setting: Setting, params: Params, run: int) -> tuple[Array, float, float]:
+    m, _ = runs_of(setting)[run]
+    x, y = evaluation(setting, m)
+    guess = NET.predictions(params, x, y)
+    flat = torch.cat([value.reshape(-1) for value in params.values()]).numpy()
+    gaps = [float(distance(guess, goal).mean()) for goal in (best(m, x, y), ridge(x, y, WORLD.variance))]
+    return flat, gaps[0], gaps[1]
+
+
+def coefficients(setting: Setting, run: int, n_beta: float) -> Arrays:
+    """lambda_hat on the run's own training distribution at the read checkpoints, settled, shared noise.
+
+    Returns:
+        ``value``, ``error`` [checkpoints], ``covariance`` of the errors.
+    """
     amount, (m, seed) = amount_of(setting), runs_of(setting)[run]
 
     def make() -> Arrays:
         x, y = WORLD.sequences(4096, tasks_of(m), stream(setting.seed, "llc data", m, seed))
         subjects: dict[str | int, Subject] = {
-            step: regression_subject(NET, weights(setting, run, step), x, y, base_rows=256) for step in amount.read
+            step: regression_subject(NET, _shaped(settled(setting, step)["flat"][run]), x, y, base_rows=512)
+            for step in amount.read
         }
-        found = llc_over(subjects, "full", recipe=_recipe(amount), seed=setting.seed)
+        found = llc_over(subjects, "full", recipe=_recipe(amount, n_beta), seed=setting.seed)
         return {"value": found.value.values, "error": found.error.values, "covariance": found.data["covariance"].values}
 
-    kept = setting.kept(f"llc/run{run}", make)
-    return Course("llc", np.array(amount.read), kept["value"], kept["error"], "1")
+    return setting.kept(f"llc/run{run}-{n_beta:g}", make)
 
 
-def _recipe(amount: RidgeAmount) -> Recipe:
+def _recipe(amount: RidgeAmount, n_beta: float) -> Recipe:
     groups, burn_in, draws = amount.schedule
     return Recipe(
-        sampler=SGLD(step_size=STEP_SIZE), n_beta=N_BETA, gamma=GAMMA, coupling=Coupling(antithetic=False),
+        sampler=SGLD(step_size=STEP / n_beta), n_beta=n_beta, gamma=n_beta, coupling=Coupling(antithetic=False),
         schedule=Schedule(groups=groups, burn_in=burn_in, draws=draws), batch_rows=128,
     )  # fmt: skip
 
