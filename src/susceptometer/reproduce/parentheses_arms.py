@@ -42,7 +42,7 @@ class Size:
 
     Args:
         protocol: Task, model and training of every arm.
-        seeds: Models of the base arm, the primary planned arms and the random directions.
+        seeds: Models of the base arm and of the primary planned arms.
         few: Models of every other arm, the first seeds of the same list.
         anchors: Largest number of solutions of each kind that are read.
         draws: Of every chain.
@@ -88,7 +88,7 @@ SIZES = {
     "smoke": Size(
         protocol(40, 2000, test=100), 3, 2, 1, 5, ("fixed", "log-odds"), ("kept",), ("almost_equal",), 1, TOTAL
     ),
-    "cpu": Size(protocol(1000, 200_000), 40, 20, 8, 40, tuple(TARGETS), tuple(VARIANTS), LARGE, 5, TOTAL),
+    "cpu": Size(protocol(1000, 200_000), 40, 20, 6, 40, tuple(TARGETS), tuple(VARIANTS), LARGE, 5, TOTAL),
     "gpu": Size(protocol(3000, 200_000), 60, 60, 8, 200, tuple(TARGETS), tuple(VARIANTS), tuple(PROPERTIES), 5, TOTAL),
 }
 
@@ -134,7 +134,7 @@ def controls(found: Response, size: Size, seed: int) -> dict[str, Mix]:
         one = size.total * (np.arange(len(PROPERTIES)) == list(PROPERTIES).index(probe))
         arms[f"{probe}+"], arms[f"{probe}-"] = Mix(one, size.few), Mix(-one, size.few)
     for number in range(size.random):
-        arms[f"random-{number}"] = Mix(scaled(_normal(seed, "random", number), size.total), size.seeds)
+        arms[f"random-{number}"] = Mix(scaled(_normal(seed, "random", number), size.total), size.few)
     row = found.chi[found.observables.index("log-odds nested")]
     for number in range(size.random):
         h = _normal(seed, "neutral", number)

@@ -40,7 +40,7 @@ def facts(setting: Setting) -> dict[str, str]:
     """What a reader must know about the arms."""
     size = SIZES[setting.scale]
     return {
-        "seeds": f"{size.seeds} models in the base, primary and random arms, {size.few} in the others; the same starts "
+        "seeds": f"{size.seeds} models in the base and primary arms, {size.few} in the others; the same starts "
         "and random numbers in every arm, errors of changes are over paired models",
         "fixed beforehand": f"primary arms log-odds+ and log-odds-, sum |h| {size.total:g}, released at "
         f"{RELEASE.full:.0%}; chosen on pilot seeds 100-115 (sums 1.28, 2, 3; releases at 60-80 % and a linear fade) "
