@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from susceptometer.reproduce.induction_arms import SCORES
+from susceptometer.domains.pico import making_of
+from susceptometer.reproduce.induction_editing import _facts, collapsed, white_rows
 from susceptometer.reproduce.induction_outcome import BASELINE, CONTROLS, DOSES, SCRATCH, STRONG, Outcome
 from susceptometer.reproduce.patterning_induction import REPRODUCTION, SIZES
 from susceptometer.reproduce.registry import reproduce
@@ -63,3 +65,15 @@ def test_an_onset_that_never_comes_is_a_bound_and_is_said():
     assert DOSES[1].strength == -STRONG and table.late(DOSES[1], 0.5) == 3
     assert "3 of 3 seeds not by step 3,500" in table.shift(0.5).ours
     assert "absent" in table.final().text and table.final().verdict == "partly"
+
+
+def test_collapsing_keeps_one_of_every_run():
+    assert collapsed("a  b\n\n\n    c\t\td e") == "a b\n c\td e"
+
+
+def test_white_rows_hold_runs_that_the_fin_can_be_read_from():
+    rows = white_rows(4, seed=0)
+    spacing, run, row, kinds = _facts(rows)
+    assert rows.shape == (4, making_of("pico-mini").config.context + 1)
+    assert spacing.sum() > 100 and run[spacing].max() >= 8 and (np.bincount(row[spacing]) > 10).all()
+    assert (kinds.sum(1) == 1).all()

@@ -50,18 +50,22 @@ class InductionText:
         return with_repeats(self.train.rows[places], MIX, generator).astype(np.int64)
 
 
-def packed_text(path: Path | None, most: int | None = None) -> dict[str, np.ndarray]:
+def packed_text(
+    path: Path | None, most: int | None = None, edit: Callable[[str], str] = str
+) -> dict[str, np.ndarray]:
     """Token rows for pico-mini: ``train [rows, K]``, ``validation [64, K]``; domains of one document are left out.
 
     Args:
         path: File or folder; None: what each Python holds.
         most: Documents of each domain that are read; None: all.
+        edit: What is done to every document first.
 
     Raises:
         DataError: The text is missing, or a domain fills no row.
     """
     found: Mapping[str, list[str]] = default_text() if path is None else text_documents(path)
-    documents = {domain: texts[:most] for domain, texts in found.items() if len(texts) > 1}  # one is held out
+    several = {domain: texts[:most] for domain, texts in found.items() if len(texts) > 1}  # one is held out
+    documents = {domain: [edit(text) for text in texts] for domain, texts in several.items()}
     config, tokenizer = making_of("pico-mini").config, tokenizer_of("pico-mini")
     train, rest = (pack(split(documents, validation=v), tokenizer, config.context + 1) for v in (False, True))
     return {"train": train.rows, "validation": rest.rows[:: max(1, len(rest.rows) // TEXT_ROWS)][:TEXT_ROWS]}

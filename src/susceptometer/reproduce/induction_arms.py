@@ -68,7 +68,7 @@ class ArmName:
 
 @dataclass(frozen=True)
 class Size:
-    """What a scale runs: rows and chains of chi, steps, seeds, arms."""
+    """What a scale runs: rows and chains of chi, steps, seeds, arms; rows and seeds on which the spacing fin is read."""
 
     rows: int
     groups: int
@@ -82,6 +82,7 @@ class Size:
     llc_draws: int
     checks: tuple[float, ...]
     documents: int | None = None
+    white: tuple[int, int] = (32, 3)
 
 
 @dataclass(frozen=True, eq=False)

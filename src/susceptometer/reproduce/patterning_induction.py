@@ -10,6 +10,7 @@ from susceptometer.domains.induction import PATTERNS
 from susceptometer.estimate.estimate import format_pm
 from susceptometer.reproduce.claims import Claim
 from susceptometer.reproduce.induction_arms import ArmName, Experiment, Size, quiet
+from susceptometer.reproduce.induction_editing import editing_claim
 from susceptometer.reproduce.induction_outcome import (
     BASELINE,
     CONTROLS,
@@ -27,7 +28,7 @@ from susceptometer.reproduce.setting import Setting
 Array = NDArray[np.float64]
 
 SIZES = {
-    "smoke": Size(6, 4, 1, 1, 6, 12, 6, (0, 1), (BASELINE, DOSES[0], ArmName("permuted", STRONG)), 1, (0.5,), 3),
+    "smoke": Size(6, 4, 1, 1, 6, 12, 6, (0, 1), (BASELINE, DOSES[0], ArmName("permuted", STRONG)), 1, (0.5,), 3, (4, 1)),
     "cpu": Size(96, 8, 6, 8, 1500, 3500, 125, (0, 1, 2), (BASELINE, *DOSES, *CONTROLS, *SCRATCH), 20, (0.25, 1.0)),
 }
 
@@ -43,7 +44,7 @@ def run(setting: Setting) -> Sequence[Claim]:
     claims += [table.side_effect(), table.earlier()]
     if SCRATCH[0] in arms:
         claims.append(table.scratch())
-    return [*claims, _coefficients(cells)]
+    return [*claims, _coefficients(cells), editing_claim(cells)]
 
 
 def _pair(cells: Experiment) -> Claim:
@@ -128,7 +129,7 @@ REPRODUCTION = Reproduction(
     run=run,
     cost={
         "smoke": "about 20 s on one core",
-        "cpu": "about 30 core minutes: chi 2, local checks 3, scores 3, 13 arms of three seeds 1.5 each, LLC 2",
+        "cpu": "about 36 core minutes: chi 2, check 3, scores 3, 13 arms of three seeds 1.5 each, LLC 2, edited text 6",
     },
     facts=lambda setting: {
         "seeds": str(SIZES[setting.scale].seeds),
