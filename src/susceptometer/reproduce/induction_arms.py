@@ -68,7 +68,7 @@ class ArmName:
 
 @dataclass(frozen=True)
 class Size:
-    """What a scale runs: rows and chains of chi, steps, seeds, arms; rows and seeds on which the spacing fin is read."""
+    """What a scale runs: rows and chains of chi, steps, seeds, arms; rows and seeds of the spacing fin."""
 
     rows: int
     groups: int

@@ -28,7 +28,7 @@ from susceptometer.reproduce.setting import Setting
 Array = NDArray[np.float64]
 
 SIZES = {
-    "smoke": Size(6, 4, 1, 1, 6, 12, 6, (0, 1), (BASELINE, DOSES[0], ArmName("permuted", STRONG)), 1, (0.5,), 3, (4, 1)),
+    "smoke": Size(6, 4, 1, 1, 6, 12, 6, (0, 1), (BASELINE, DOSES[0], ArmName("permuted", 2.0)), 1, (0.5,), 3, (4, 1)),
     "cpu": Size(96, 8, 6, 8, 1500, 3500, 125, (0, 1, 2), (BASELINE, *DOSES, *CONTROLS, *SCRATCH), 20, (0.25, 1.0)),
 }
 
