@@ -1,127 +1,31 @@
-"""The explorer in a real browser: hover, click, lasso, search, slider, colours; numbers against NumPy."""
+"""The explorer in a real browser: hover, click, cards, lasso, search, 10^5 tokens; numbers against NumPy."""
 
 import re
-import time
 from collections import Counter
 
 import numpy as np
 import pytest
 from matplotlib.path import Path as Polygon
 
-from explorer_example import HOSTILE, example, facts, many
+from browser.explorer_driver import (
+    DATA,
+    LAST,
+    TOKENS,
+    alone,
+    alone_far_out,
+    assert_said,
+    at,
+    draw_lasso,
+    numbers,
+    opened,
+    until,
+)
+from explorer_example import many
 from susceptometer.structure.patterns import PATTERNS
 from susceptometer.view.explorer import write_explorer
 from susceptometer.view.explorer_pack import clean, coded_places, coded_psi, decoded_psi
 
 pytestmark = pytest.mark.browser
-
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run",
-]  # fmt: skip
-RESET = """() => {
-  if (playing) stop();
-  select(null); choose("pins", []); choose("token", -1); choose("tool", "move");
-  choose("map", 0); choose("colour", "pattern"); choose("fade", 0); choose("frame", frames.length - 1);
-  for (const id of ["search-case", "search-across", "search-regex"]) $(id).checked = false;
-  Object.assign(sorting, { column: -1, way: 1 });
-  settle(); fitView(); draw();
-}"""
-SETTLED = """(() => { const box = $("stage").getBoundingClientRect();
-  return Math.abs(view.wide + 2 - box.width) < 1 && Math.abs(view.high + 2 - box.height) < 1; })()"""
-DATA = example(facts())
-TOKENS, LAST = DATA.tokens, DATA.frames[-1]
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    """The system's Chromium, headless."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=str(chromium), args=FLAGS)
-        yield running
-        running.close()
-
-
-def opened(browser, path, faults, **options):
-    """A page that writes down what goes wrong and whatever is requested."""
-    page = browser.new_page(viewport={"width": 1280, "height": 800}, **options)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
-    page.on("request", lambda asked: faults.append(asked.url) if asked.url != path.as_uri() else None)
-    page.goto(path.as_uri())
-    page.wait_for_selector("#stage[data-drawn]")
-    return page
-
-
-def until(page, true, seconds=10.0):
-    """Wait for a JavaScript expression (the page's policy forbids Playwright's own way, which needs eval)."""
-    end = time.monotonic() + seconds
-    while not page.evaluate(true):
-        assert time.monotonic() < end, true
-        page.wait_for_timeout(20)
-
-
-@pytest.fixture(scope="module")
-def shared(browser, tmp_path_factory):
-    """The example page, opened once."""
-    faults = []
-    page = opened(browser, write_explorer(DATA, tmp_path_factory.mktemp("explorer") / "page.html"), faults)
-    yield page, faults
-    page.close()
-
-
-@pytest.fixture
-def page(shared):
-    """The page as it was at the start; fails afterwards if the script raised or anything was requested."""
-    page, faults = shared
-    faults.clear()
-    until(page, SETTLED)
-    page.evaluate(RESET)
-    yield page
-    assert faults == []
-
-
-def at(page, token):
-    """Where a token is on the screen."""
-    x, y = page.evaluate(f"screenOf({token})")
-    box = page.locator("#over").bounding_box()
-    return box["x"] + x, box["y"] + y
-
-
-def alone(page, most=3):
-    """Tokens that lie by themselves in the view, so that a pointer meets them and no other."""
-    return page.evaluate("""(most) => {
-      const found = [];
-      for (let token = 0; token < count && found.length < most; token += 1) {
-        const [x, y] = screenOf(token);
-        if (x < 40 || y < 60 || x > view.wide - 60 || y > view.high - 40) continue;
-        let free = true;
-        for (let other = 0; other < count && free; other += 1) {
-          const [ox, oy] = screenOf(other);
-          if (other !== token && Math.hypot(x - ox, y - oy) < 14) free = false;
-        }
-        if (free) found.push(token);
-      }
-      return found;
-    }""", most)  # fmt: skip
-
-
-def numbers(text):
-    """Value, error and unit of the last digit of "(−1.23 ± 0.45) × 10⁻⁵" or "1.2 ± 0.3"."""
-    found = re.search(r"(−?[\d.]+) ± ([\d.]+)\)?(?: × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?", text)
-    power = int(found[3].translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))) if found[3] else 0
-    unit = 10.0**power
-    digit = unit * 10.0 ** -len(found[2].partition(".")[2])
-    return float(found[1].replace("−", "-")) * unit, float(found[2]) * unit, digit
-
-
-def assert_said(text, value, error):
-    """The text says value ± error to its last digit (errors travel with 1 %)."""
-    said, said_error, digit = numbers(text)
-    assert abs(said - value) <= 0.51 * digit + 1e-3 * error
-    assert abs(said_error - error) <= 0.51 * digit + 0.012 * error
-
 
 def test_the_page_reads_back_what_was_packed(page):
     for k, frame in enumerate(DATA.frames):
@@ -212,14 +116,6 @@ def test_the_profile_has_errors_between_groups(page):
         assert said_error == pytest.approx(error[k], rel=0.04, abs=0.51 * digit)
 
 
-def draw_lasso(page, corners):
-    page.mouse.move(*corners[0])
-    page.mouse.down()
-    for corner in [*corners[1:], corners[0]]:
-        page.mouse.move(*corner, steps=3)
-    page.mouse.up()
-
-
 def test_the_lasso_holds_the_tokens_in_the_polygon(page):
     box = page.locator("#over").bounding_box()
     middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -279,129 +175,11 @@ def test_search_across_tokens(page):
     assert page.evaluate("chosen.selection.members") == sorted(touched)
 
 
-def test_the_slider_moves_points_and_numbers(page):
-    token = alone(page, 1)[0]
-    page.mouse.click(*at(page, token))
-    page.locator("#frame").focus()
-    page.keyboard.press("Home")
-    until(page, "!gliding()")
-    assert page.locator("#frame-label").inner_text() == "step 0"
-    codes, _ = coded_places(next(iter(DATA.maps.values())))
-    np.testing.assert_allclose(page.evaluate("Array.from(places)"), codes[0].ravel() / 65535, atol=1e-6)
-    first = DATA.frames[0]
-    for part, text in enumerate(page.locator("#token td.number").all_inner_texts()):
-        assert_said(text, first.psi[part, token], first.error[part, token])
-    page.locator("#play").click()
-    until(page, "$('frame-label').textContent === 'step 400'")
-    page.locator("#play").click()
-    assert page.locator("#play").get_attribute("aria-label") == "Play the checkpoints"
-
-
-def pixel(page, token):
-    """Red, green and blue where a token is drawn."""
-    until(page, "!stale && !waiting")
-    x, y = page.evaluate(f"screenOf({token})")
-    script = "([x, y]) => Array.from($('points').getContext('2d').getImageData(Math.round(x), Math.round(y), 1, 1).data)"
-    return page.evaluate(script, [x, y])[:3]
-
-
-def test_colours_follow_the_sign_and_weak_tokens_turn_grey(page):
-    free = np.array(alone(page, 60))
-    z = LAST.psi[2, free] / LAST.error[2, free]
-    page.select_option("#colour", "psi:2")
-    blue, orange = pixel(page, free[z.argmin()]), pixel(page, free[z.argmax()])
-    assert blue[2] > blue[0] + 40 and orange[0] > orange[2] + 40
-    assert "expression" in page.locator("#legend").inner_text() and "nats²" in page.locator("#legend").inner_text()
-    weak = free[np.abs(z) < 2]
-    page.select_option("#fade", "2")
-    assert all(np.ptp(pixel(page, token)) < 30 for token in weak[:5].tolist())
-    assert pixel(page, free[z.argmin()]) == blue
-    page.locator("#colour-next").click()
-    assert page.locator("#colour").input_value() == "psi:3"
-
-
-def test_two_parts_as_axes(page):
-    page.select_option("#map", str(len(DATA.maps)))
-    page.select_option("#axis-x", "1")
-    page.select_option("#axis-y", "6")
-    x, y = np.array(page.evaluate("Array.from(places)")).reshape(-1, 2).T
-    for found, part in ((x, 1), (y, 6)):
-        assert np.corrcoef(found, LAST.psi[part])[0, 1] > 0.9999
-    assert page.locator("#axis-label").inner_text() == "across: ψ L0 head 1 · up: ψ L1 head 2"
-
-
-def test_hostile_tokens_are_only_text(page):
-    first = TOKENS.probe.tolist().index("prose")
-    for k in range(len(HOSTILE)):
-        page.evaluate(f"choose('pins', [{first + k}])")
-        text = page.locator("#token h2").inner_text()
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\u202a-\u202e\u200b-\u200f\u2028]", text)
-    page.evaluate(f"choose('pins', [{first + 2}])")
-    assert "⟨202E⟩evil⟨202C⟩" in page.locator("#token h2").inner_text()
-    page.fill("#search", "<script>")
-    until(page, "$('search-count').textContent === '1 tokens'")
-    assert page.locator("#card .chips").first.inner_text().startswith("</script><script>")
-    assert page.evaluate("window.stolen") is None
-    assert page.evaluate("document.querySelectorAll('script').length") == 2
-    assert page.title() == "pico </title> & co, token by token · susceptometer explorer"
-
-
-def test_the_keyboard_goes_through_the_text(page):
-    page.locator("#over").focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
-    assert page.locator("#token").get_attribute("data-token") == "1"
-    scale = page.evaluate("view.scale")
-    page.keyboard.press("+")
-    assert page.evaluate("view.scale") > scale
-    page.keyboard.press("Escape")
-    assert page.locator("#token").get_attribute("data-token") is None
-
-
-def test_nothing_overlaps_in_small_and_large_windows(page):
-    regions = [".top", ".bar:not(.find)", ".bar.find", "#legend", "#stage", "#time", "#token", "#card"]
-    page.select_option("#colour", "psi:0")
-    for width, height in ((1280, 800), (800, 900)):
-        page.set_viewport_size({"width": width, "height": height})
-        boxes = [page.locator(name).bounding_box() for name in regions]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        for k, one in enumerate(boxes):
-            assert one["width"] > 100 and one["height"] > 15
-            assert all(apart(one, other) for other in boxes[k + 1 :])
-    page.set_viewport_size({"width": 1280, "height": 800})
-    assert page.locator("#stage").bounding_box()["height"] > 380
-
-
-def apart(one, other):
-    """Whether two boxes do not cross (by more than a pixel)."""
-    return (
-        one["x"] + one["width"] <= other["x"] + 1 or other["x"] + other["width"] <= one["x"] + 1
-        or one["y"] + one["height"] <= other["y"] + 1 or other["y"] + other["height"] <= one["y"] + 1
-    )  # fmt: skip
-
-
-def test_the_network_is_closed(shared):
-    page, faults = shared
-    said = page.evaluate("fetch('https://example.org/').then(() => 'open', () => 'closed')")
-    assert said == "closed"
-    assert faults.pop() and all("example.org" in fault for fault in faults)
-
-
-def test_light_and_dark(page):
-    before = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    corner = page.evaluate("Array.from($('points').getContext('2d').getImageData(1, 1, 1, 1).data)")
-    page.locator("#theme").click()
-    until(page, "!stale && !waiting")
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
-    assert page.evaluate("Array.from($('points').getContext('2d').getImageData(1, 1, 1, 1).data)") != corner
-    page.locator("#theme").click()
-
-
-def test_a_hundred_thousand_tokens_load_and_answer(browser, tmp_path):
+def test_a_hundred_thousand_tokens_load_and_answer(explorer_browser, tmp_path):
     data, faults = many(100_000, 6), []
     path = write_explorer(data, tmp_path / "many.html")
     assert path.stat().st_size < 5e6
-    page = opened(browser, path, faults)
+    page = opened(explorer_browser, path, faults)
     psi = data.frames[0].psi
     page.select_option("#colour", "psi:4")
     token = alone_far_out(page)
@@ -420,12 +198,3 @@ def test_a_hundred_thousand_tokens_load_and_answer(browser, tmp_path):
     assert inside.sum() > 10_000 and page.locator("#card").get_attribute("data-count") == str(inside.sum())
     page.close()
     assert faults == []
-
-
-def alone_far_out(page):
-    """The visible token with the largest distance to its nearest neighbour among the outermost."""
-    return page.evaluate("""() => {
-      const out = Array.from(order).filter((t) => { const [x, y] = screenOf(t); return x > 40 && y > 70 && x < view.wide - 60 && y < view.high - 40; })
-        .sort((a, b) => Math.hypot(places[2 * b] - view.x, places[2 * b + 1] - view.y) - Math.hypot(places[2 * a] - view.x, places[2 * a + 1] - view.y)).slice(0, 200);
-      return out.find((t) => { const [x, y] = screenOf(t); return tokenAt(x, y) === t; });
-    }""")

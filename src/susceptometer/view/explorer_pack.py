@@ -1,7 +1,8 @@
 """Numbers of the explorer page in few bytes, with the rounding stated: whole-number codes as base64.
 
-psi travels as 16-bit steps of a component's largest |psi|, its error as the logarithm in 8 bits, deviations of chain
-groups as signed squares in 8 bits, places on maps as 16-bit steps of the map's width.
+psi travels as signed squares in 16 bits, its error as the logarithm in 8 bits, deviations of chain groups as signed
+squares in 8 bits, places on maps as 16-bit steps of the map's width. Squares, because values are heavy-tailed: small
+ones get fine steps and large ones coarse ones.
 """
 
 import base64
@@ -45,16 +46,28 @@ class Coded:
 
 
 def coded_psi(psi: Floats) -> Coded:
-    """16-bit steps ``psi = code * scale`` ``[components, tokens]``; wrong by at most ``scale / 2``."""
-    largest = np.nanmax(np.where(np.isfinite(psi), np.abs(psi), 0.0), axis=1)
-    scale = np.where(largest > 0, largest, 1.0) / STEPS
-    steps = np.rint(psi / scale[:, None])
-    return Coded(np.where(np.isfinite(psi), steps, NOTHING).astype(np.int16), scale)
+    """``psi = sign(code) code^2 scale`` in 16 bits ``[components, tokens]``; wrong by ``(|code| + 1/4) scale``."""
+    known = np.where(np.isfinite(psi), psi, 0.0)
+    scale = _square_scale(np.abs(known).max(axis=1), STEPS)
+    return Coded(np.where(np.isfinite(psi), _squares(known, scale), NOTHING).astype(np.int16), scale)
 
 
 def decoded_psi(coded: Coded) -> Floats:
     """What the page reads back."""
-    return np.where(coded.codes == NOTHING, np.nan, coded.codes * coded.scale[:, None])
+    return np.where(coded.codes == NOTHING, np.nan, _from_squares(coded))
+
+
+def _square_scale(largest: Floats, steps: int) -> Floats:
+    return np.where(largest > 0, largest, 1.0) / float(steps) ** 2
+
+
+def _squares(values: Floats, scale: Floats) -> Floats:
+    return np.sign(values) * np.rint(np.sqrt(np.abs(values) / scale[:, None]))
+
+
+def _from_squares(coded: Coded) -> Floats:
+    codes = coded.codes.astype(float)
+    return np.sign(codes) * codes**2 * coded.scale[:, None]
 
 
 def coded_error(error: Floats) -> tuple[NDArray[np.uint8], Floats]:
@@ -83,19 +96,16 @@ def decoded_error(codes: NDArray[np.uint8], ends: Floats) -> Floats:
 def coded_replicates(deviations: Floats) -> Coded:
     """Signed squares ``deviation = sign(code) code^2 scale`` in 8 bits, ``[groups, components, tokens]``.
 
-    Deviations are heavy-tailed: squares give small ones fine steps and large ones coarse ones. The rounding of single
-    tokens averages out in the means over many tokens for which these are kept.
+    The rounding of single tokens averages out in the means over many tokens for which these are kept.
     """
     known = np.nan_to_num(deviations)
-    scale = np.maximum(np.abs(known).max(axis=(0, 2)), 1e-300) / 127.0**2
-    root = np.sqrt(np.abs(known) / scale[:, None])
-    return Coded((np.sign(known) * np.rint(root)).astype(np.int8), scale)
+    scale = _square_scale(np.abs(known).max(axis=(0, 2)), 127)
+    return Coded(_squares(known, scale).astype(np.int8), scale)
 
 
 def decoded_replicates(coded: Coded) -> Floats:
     """What the page reads back."""
-    codes = coded.codes.astype(float)
-    return np.sign(codes) * codes**2 * coded.scale[:, None]
+    return _from_squares(coded)
 
 
 def coded_places(places: Floats) -> tuple[NDArray[np.uint16], list[float]]:

@@ -54,7 +54,7 @@ def explorer_data(
     found = {label: usable_response(reading, form) for label, reading in readings.items()}
     names = _common(found)
     return ExplorerData(
-        title=f"{last.subject}, token by token",
+        title=f"{last.subject}, {_span(readings)}",
         lead=_lead(last, names, form),
         components=tuple(names),
         tokens=token_facts(last.tokens, strings),
@@ -145,6 +145,10 @@ def _equal(one: xr.Dataset, other: xr.Dataset, key: str) -> bool:
         return (key in one.coords) == (key in other.coords)
     first: NDArray = one[key].to_numpy()
     return bool((first == other[key].to_numpy()).all())
+
+
+def _span(readings: Mapping[str, Reading]) -> str:
+    return "token by token" if len(readings) == 1 else f"and {len(readings) - 1} checkpoints before it"
 
 
 def _lead(reading: Reading, names: list[str], form: Form) -> str:

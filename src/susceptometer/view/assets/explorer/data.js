@@ -62,7 +62,7 @@ const NOTHING = -32768;
 /** Centred susceptibility, nats²; NaN where the part was not read. */
 function psi(frame, part, token) {
   const code = frames[frame].codes[part * count + token];
-  return code === NOTHING ? NaN : code * frames[frame].scale[part];
+  return code === NOTHING ? NaN : Math.abs(code) * code * frames[frame].scale[part];
 }
 
 /** Its standard error, nats²; NaN where none is known. */

@@ -51,7 +51,7 @@ function showAbout() {
   const said = [
     payload.lead,
     `Every ± is one Monte-Carlo standard error between independent chain groups. With ${whole(count)} tokens many pass two errors by chance.`,
-    `ψ travels as 16-bit steps of each part's largest value: rounded by at most ${plain(worst)} of a token's own standard error (${plain(middle)} in the middle). Errors are rounded to about 1 %.`,
+    `ψ travels in 16 bits: rounded by at most ${plain(worst)} of a token's own standard error (${plain(middle)} in the middle). Errors are rounded to about 1 %.`,
     clusters && frames.length > 1 ? "Clusters are those of the last checkpoint." : "",
     maps.some((map) => map.name.startsWith("pairs")) ? "Maps of principal pairs: scores of the z-scored ψ on the pairs of the last checkpoint, so a place means the same at every checkpoint." : "",
     maps.some((map) => map.name.startsWith("UMAP")) ? "UMAP: only nearness is meant, not distances or directions; each checkpoint started from its successor." : "",

@@ -24,7 +24,7 @@ function step(now) {
   const { from, to } = glide;
   for (let k = 0; k < 2 * count; k += 1) places[k] = from[k] + (to[k] - from[k]) * eased;
   glide.running = share < 1 ? requestAnimationFrame(step) : 0;
-  if (!glide.running) settle();
+  if (!glide.running) { settle(); drawTip(); }
   draw();
 }
 

@@ -74,17 +74,18 @@ function facts(entries) {
   return list;
 }
 
-/** What is said of a token in tip and pane. */
-function tokenFacts(token) {
-  const part = spokenPart(token);
-  const entries = [
-    [`ψ ${parts.short[part]}`, `${psiText(part, token)} nats²`],
-    ["", verdict(part, token)],
-    ["patterns", patternsOf(token).join(", ")],
-  ];
+/** What a token is, whatever the parts do. */
+function kindFacts(token) {
+  const entries = [["patterns", patternsOf(token).join(", ")]];
   if (clusters) entries.push(["cluster", clusterName(clusterOf(token))]);
-  entries.push(["place", `${placeText(token)}; loss ${fixed(frames[chosen.frame].loss[token], 2)} nats`]);
-  return facts(entries);
+  entries.push(["place", placeText(token)]);
+  return [...entries, ["loss", `${fixed(frames[chosen.frame].loss[token], 3)} nats`]];
+}
+
+/** psi of the part spoken of, and what it means. */
+function psiFacts(token) {
+  const part = spokenPart(token);
+  return [[`ψ ${parts.short[part]}`, `${psiText(part, token)} nats²`], ["", verdict(part, token)]];
 }
 
 /** The tip beside the hovered token. */
@@ -92,7 +93,7 @@ function drawTip() {
   const tip = $("tip"), token = chosen.token;
   tip.hidden = token < 0;
   if (token < 0) return;
-  tip.replaceChildren(context(token, 70, 30), tokenFacts(token));
+  tip.replaceChildren(context(token, 70, 30), facts([...psiFacts(token), ...kindFacts(token)]));
   tip.dataset.token = token;
   const [x, y] = screenOf(token), wide = tip.offsetWidth, high = tip.offsetHeight;
   const left = x + 18 + wide < view.wide ? x + 18 : Math.max(4, x - 18 - wide);
@@ -110,8 +111,8 @@ function drawToken() {
   }
   const head = element("h2");
   head.append(chosen.pins.length ? "Pinned token " : "Token ", tokenText(token));
-  const fresh = [head, context(token, 110, 60), tokenFacts(token), headsTable(chosen.pins.length ? chosen.pins : [token])];
-  pane.replaceChildren(...fresh);
+  const table = headsTable(chosen.pins.length ? chosen.pins : [token]);
+  pane.replaceChildren(head, context(token, 110, 60), facts(kindFacts(token)), table);
   pane.dataset.token = token;
 }
 
