@@ -10,9 +10,11 @@ import pytest
 from susceptometer.domains.programs import library
 from susceptometer.domains.programs.ideal import exact_coefficient, ideal
 from susceptometer.domains.programs.machine import Machine, Rule
+from susceptometer.domains.programs.potential import error_probabilities
 from susceptometer.domains.programs.problem import problem, strings
 from susceptometer.domains.programs.syndromes import syndrome_types
 from susceptometer.errors import SubjectError
+from susceptometer.testbed.newton import threshold
 
 CLOCKWORKS = {  # steps: value (m): machines, three states, accept = state 2
     1: {"2 (1)": "200 201 202 210 211 212 220 221 222"},
@@ -33,8 +35,7 @@ DETECT_A = {  # (L, t): exact, unstaged, staged
     (3, 4): ("10 (3)", "10 (1)", "10 (1)"),
     (3, 5): ("10 (3)", "10 (2)", "29/3 (1)"),
 }
-VARIANTS = {  # variant: values at (2, 2), (2, 3), (3, 4), each exact, unstaged, staged
-    0: ("8 (1)", "8 (1)", "8 (1)", "10 (3)", "10 (2)", "10 (2)", "10 (3)", "10 (1)", "10 (1)"),
+VARIANTS = {  # variant: values at (2, 2), (2, 3), (3, 4), each exact, unstaged, staged; V0 is detectA, above
     1: ("8 (1)", "8 (1)", "8 (1)", "10 (3)", "10 (2)", "19/2 (2)", "10 (3)", "10 (1)", "19/2 (1)"),
     2: ("8 (1)", "8 (1)", "8 (1)", "10 (3)", "10 (2)", "19/2 (2)", "10 (3)", "10 (1)", "19/2 (1)"),
     3: ("8 (1)", "8 (1)", "8 (1)", "10 (3)", "10 (2)", "10 (2)", "10 (3)", "10 (1)", "10 (1)"),
@@ -255,3 +256,38 @@ def test_detect_a_one_degree_higher(length, steps):
     values = [exact_coefficient(library.detect_a(), library.contains_a(length, steps), 4, s) for s in SEMANTICS]
     assert tuple(str(v.newton) for v in values) == DETECT_A[length, steps]
     assert all(v.stable for v in values)
+
+
+def test_an_accepting_set_does_not_make_more_states_simpler():
+    """One input, accepting set {1, 2}: 5/2, 7/3, 9/4 with three states against 3/2, 4/3, 5/4 with two."""
+    from dataclasses import replace
+
+    for steps, printed in ((2, "5/2"), (3, "7/3"), (4, "9/4")):
+        question = library.reaches("yes", steps)
+        labels = (("0", "no"), ("1", "yes"), ("2", "yes"))
+        machines = [replace(library.clockwork("".join(c)), labels=labels) for c in product("012", repeat=3)]
+        values = [threshold(ideal(m, question, steps)) for m in machines if question.solved_by(m)]
+        assert min(values) == Fraction(printed)
+        assert shown(library.re_reader(), library.reaches("a", steps), steps) == f"{1 + Fraction(1, steps)} (1)"
+
+
+@pytest.mark.parametrize(("name", "longest", "least"), [
+    ("parity", 2, 7), ("last", 2, 7), pytest.param("parity", 3, 8, marks=pytest.mark.slow),
+    pytest.param("or", 3, 7, marks=pytest.mark.slow), pytest.param("last", 3, 8, marks=pytest.mark.slow),
+])  # fmt: skip
+def test_least_coefficients_of_three_state_automata(name, longest, least):
+    """Exhaustive over tables and output maps; two states have 4 each."""
+    question = library.word_function(library.WORD_FUNCTIONS[name], longest)
+    values = {threshold(ideal(machine, question, longest)) for machine in library.automata(3, question)}
+    assert min(values) == least
+    assert {threshold(ideal(machine, question, longest)) for machine in library.automata(2, question)} == {4}
+
+
+@pytest.mark.parametrize("semantics", SEMANTICS)
+def test_h_lies_between_f_squared_and_its_multiple(semantics, seed):
+    """f² <= H <= f²/min q(x), so that lambda_H is half of lambda_f."""
+    question = library.contains_a(2, 3)
+    eps = 10.0 ** np.random.default_rng(seed).uniform(-8, -0.5, (30, 200)) / 2
+    wrong = error_probabilities(library.detect_a(), question, eps, semantics)
+    f, H = wrong.mean(0), (wrong**2).mean(0)
+    assert (f**2 <= H * (1 + 1e-12)).all() and (len(question.words) * f**2 * (1 + 1e-12) >= H).all()

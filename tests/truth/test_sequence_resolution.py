@@ -156,3 +156,52 @@ def test_sensitivities_of_a_known_cloud(seed):
     assert found.log_probability.argmax() in {0, 2}  # the constant mode sees log cosh, the spin's own mode sees w
     assert found.log_probability[2] == pytest.approx(30 * 0.2 * 0.1, rel=0.4)
     assert found.log_probability[3:5].max() < 0.25 * found.log_probability[2]
+
+
+def test_dropping_the_faint_mode_drops_a_linear_term(seed):
+    """A9, chi = 2: R = L - L_cut = -B w_2 exactly, and L = const + sum_i (log cosh w_i - a_i w_i)."""
+    source = spins((0.6, 0.02))
+    found = modes(source)
+    w = np.random.default_rng(seed).normal(size=(20, 2))
+    whole, cut = (
+        np.array([-(source.weights[:, None] * table * A9.log_law({"w": torch.tensor(at)}).numpy()).sum() for at in w])
+        for table in (source.conditional, truncated(source, found, 2))
+    )
+    assert whole - cut == pytest.approx(-0.02 * w[:, 1], abs=1e-12)
+    shape = np.log(np.cosh(w)).sum(1) - w @ [0.6, 0.02]
+    assert whole - shape == pytest.approx(np.full(20, (whole - shape)[0]), abs=1e-12)
+
+
+def test_where_the_faint_mode_shows_and_where_its_coefficient_is_zero():
+    """A9: a drop of 0.02 at n_beta = 0.04/B² = 100; zero near 1/B² = 2500."""
+    drop = A9.spin_llc(1, 100, 1, kept=False) - A9.spin_llc(1, 100, 1, kept=True)
+    assert drop == pytest.approx(0.02, rel=0.05)
+    assert A9.spin_llc(1, 2500, 1, kept=True) == pytest.approx(0, abs=2e-3)
+
+
+def test_thresholds_of_curved_and_flat_directions():
+    """n_beta = 2 drop h/(s c)² where n_beta h >> gamma, sqrt(drop gamma)/(s c) where n_beta h << gamma."""
+    assert departure_point(1e-3, 2.0, drop=0.1, gamma=1) == pytest.approx(2 * 0.1 * 2.0 / 1e-6, rel=1e-4)
+    assert departure_point(0.5, 1e-9, drop=0.1, gamma=30.0) == pytest.approx(np.sqrt(0.1 * 30.0) / 0.5, rel=1e-6)
+
+
+def tilted_llc(drop, n_beta):
+    """lambda_hat of log cosh w - (0.6 - drop) w around atanh 0.6, and the first-order gap to drop = 0 from that run."""
+    center = np.arctanh(0.6)
+    nodes, weights = quadrature.gauss(center - 9, center + 9, 80)
+    cut = np.log(np.cosh(nodes)) - (0.6 - drop) * nodes
+    cut, left = cut - np.log(np.cosh(center)) + (0.6 - drop) * center, -drop * (nodes - center)
+    law = weights * np.exp(-n_beta * cut - (nodes - center) ** 2 / 2)
+    law /= law.sum()
+    covariance = law @ (cut * left) - (law @ cut) * (law @ left)
+    return n_beta * (law @ cut), n_beta * (law @ left) - n_beta**2 * covariance
+
+
+@pytest.mark.parametrize("n_beta", [3, 30, 100])
+def test_first_order_of_the_gap_from_one_run(n_beta):
+    """lambda - lambda_cut = n E[R] - n² Cov(D_cut, R) + O((n R)²) under the truncated posterior."""
+    whole = tilted_llc(0.0, n_beta)[0]
+    told = np.array([tilted_llc(drop, n_beta) for drop in (2e-3, 1e-3)])
+    rest, wrong = whole - told[:, 0] - told[:, 1], whole - told[:, 0] + told[:, 1]
+    assert rest[0] / rest[1] == pytest.approx(4, rel=0.05)  # what is left is of second order
+    assert abs(wrong[0] / wrong[1] - 4) > 0.1  # planted: the other sign leaves the first order

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from susceptometer.domains.programs import library, pictures
 from susceptometer.domains.programs.free_energy import ASYMPTOTE
 from susceptometer.reproduce import program_runs as runs
+from susceptometer.reproduce.program_responses import response_figures
 from susceptometer.reproduce.setting import Setting
 
 
@@ -29,6 +30,7 @@ def program_figures(setting: Setting) -> Mapping[str, Figure]:
             library.detect_a(), library.contains_a(2, 2)
         ),
         "parityCheck: as many A as B? 240 errors.": pictures.machine_diagram(library.parity_check()),
+        **response_figures(setting),
     }
 
 

@@ -23,7 +23,7 @@ from susceptometer.testbed.form import Array
 N_BETA = 1e6
 """Terms beyond the leading one are of relative size n^-1/2 at most here."""
 
-LENGTH = {"smoke": Sweeps(120, 150), "cpu": Sweeps(400, 400), "gpu": Sweeps(400, 1200)}
+LENGTH = {"smoke": Sweeps(100, 120), "cpu": Sweeps(300, 300), "gpu": Sweeps(400, 1200)}
 LIMIT = 4.0
 """Standard errors allowed for the largest of some dozen numbers."""
 
@@ -124,9 +124,9 @@ def symmetry_claim() -> Claim:
         "Symmetries of a machine permute its susceptibilities, and squares on one path share a direction (parityCheck, "
         "length <= 2, 7 steps)",
         "symmetries permute, separate paths give low-rank blocks (snikkers2026, abstract)",
-        f"{len(here)} of 96 squares can do harm and have a closed form ({len(exact.undecided)} have none); exchanging A "
-        f"and B in squares and inputs changes them by {np.abs(here - other).max():.0e}; they lie along {len(directions)} "
-        "directions of inputs",
+        f"{len(here)} of 96 squares can do harm and have a closed form ({len(exact.undecided)} have none); exchanging "
+        f"A and B in squares and inputs changes them by {np.abs(here - other).max():.0e}; they lie along "
+        f"{len(directions)} directions of inputs",
         "agrees" if np.abs(here - other).max() < 1e-9 and len(directions) < len(here) else "differs",
         f"squares exchanged, inputs not: {np.abs(here - exchanged(exact, inputs=False)).max():.1f}",
     )

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from susceptometer.reproduce import sequence_runs as runs
 from susceptometer.reproduce import sequence_text_runs as text_runs
+from susceptometer.reproduce.sequence_pair_claims import pair_figures
 from susceptometer.reproduce.setting import Setting
 
 COLORS = ("#3b5bdb", "#0ca5a0", "#d9762b", "#9c6ade", "#1b2230")
@@ -25,8 +26,10 @@ def sequence_figures(setting: Setting) -> Mapping[str, Figure]:
         "Spectra of the text: amplitudes of bigram and backed-off trigram modes above their counting floor, and of the "
         "model's own law.": spectrum_figure(setting),
         "Bigram modes of the text: tokens with the largest positive and negative entries.": words_figure(setting),
-        "A language model on truncated labels: coefficient of all weights against the number of modes kept.":
-            text_figure(setting),
+        "A language model on truncated labels, coefficient of all weights over that of the whole loss, against the "
+        "number of modes kept. Lines: told by one run under the whole loss (dotted where what is dropped is too large "
+        "for it); points: sampled under the truncated loss.": text_figure(setting),
+        **pair_figures(setting),
     }  # fmt: skip
 
 
@@ -99,27 +102,35 @@ def words_figure(setting: Setting) -> Figure:
 
 
 def text_figure(setting: Setting) -> Figure:
-    """lambda_hat against modes kept, one panel per checkpoint."""
+    """lambda_K over the whole coefficient against modes kept, one panel per checkpoint."""
     amount = text_runs.TEXT_AMOUNTS[setting.scale]
-    figure = Figure(figsize=(3.6 * len(amount.steps) + 0.8, 3.4))
-    panels = np.atleast_1d(figure.subplots(1, len(amount.steps)))
+    figure = Figure(figsize=(2.3 * len(amount.steps) + 1.2, 3.2), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(amount.steps), sharey=True))
     for axes, step in zip(panels, amount.steps, strict=True):
         for color, n_beta in zip(COLORS, amount.n_betas, strict=False):
             _text_curve(axes, setting, (step, n_beta), color)
-        axes.set(xscale="log", xlabel="modes kept", title=f"checkpoint {step}")
-    panels[0].set_ylabel("learning coefficient λ̂")
-    panels[-1].legend(frameon=False)
-    figure.tight_layout()
+        axes.axhline(1, color="#5b6474", linewidth=0.8, linestyle=":")
+        axes.set(xscale="log", xlabel="modes kept", ylim=(-0.6, 1.6), title=f"step {text_runs.step_of(step):,}")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("λ̂ truncated / λ̂ whole")
+    panels[-1].legend(frameon=False, fontsize=8)
     return figure
 
 
 def _text_curve(axes: Axes, setting: Setting, cell: tuple[int, float], color: str) -> None:
     step, n_beta = cell
-    counts = text_runs.TEXT_AMOUNTS[setting.scale].counts
-    values = [text_runs.cut_llc(setting, step, count, n_beta) for count in counts]
-    error = [value.std(ddof=1) / np.sqrt(len(value)) for value in values]
-    axes.errorbar(counts, [value.mean() for value in values], yerr=error, fmt="o-", color=color, label=f"nβ {n_beta:g}")
-    axes.axhline(text_runs.cut_llc(setting, step, 0, n_beta).mean(), color=color, linewidth=0.9, linestyle=":")
+    found = text_runs.sensitivity(setting, step, n_beta)
+    whole = found["llc"].mean()
+    small = found["spread"] < 1
+    told = found["cut"].mean(0) / whole
+    axes.plot(found["kept"][small], told[small], color=color, linewidth=1.2)
+    axes.plot(found["kept"], told, color=color, linewidth=0.7, linestyle=":")
+    axes.plot([], [], color=color, label=f"nβ {n_beta:g}")
+    amount = text_runs.TEXT_AMOUNTS[setting.scale]
+    for count in amount.counts if step in amount.sampled else ():
+        value = text_runs.cut_llc(setting, step, count, n_beta)
+        error = value.std(ddof=1) / np.sqrt(len(value)) / abs(whole)
+        axes.errorbar(count, value.mean() / whole, yerr=error, fmt="o", markersize=4, color=color)
 
 
 def _axes() -> tuple[Figure, Axes]:

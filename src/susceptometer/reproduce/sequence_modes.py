@@ -1,6 +1,5 @@
 """Claims of chen2025: a learning coefficient measured at n_beta is that of the law without its faint modes."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +11,8 @@ from susceptometer.reproduce import sequence_text_runs as text_runs
 from susceptometer.reproduce.claims import Claim, Verdict
 from susceptometer.reproduce.registry import Reproduction
 from susceptometer.reproduce.sequence_figures import sequence_figures
+from susceptometer.reproduce.sequence_pair_claims import pair_claims
+from susceptometer.reproduce.sequence_text_claims import text_claims
 from susceptometer.reproduce.setting import Setting
 from susceptometer.structure.resolution import INVISIBLE, RESOLVED
 from susceptometer.testbed.form import Array
@@ -23,7 +24,7 @@ def run(setting: Setting) -> Sequence[Claim]:
     claims += [*same_weights_claims(setting), trainings_claim(setting)]
     if setting.scale != "smoke":
         claims.append(minima_claim(setting))
-    return [*claims, *text_claims(setting)]
+    return [*claims, *text_claims(setting), *pair_claims(setting)]
 
 
 def exact_claim(setting: Setting) -> Claim:
@@ -148,55 +149,12 @@ def minima_claim(setting: Setting) -> Claim:
     )  # fmt: skip
 
 
-def text_claims(setting: Setting) -> list[Claim]:
-    """E4: spectra of n-grams, and the modes that a language model's coefficient sees."""
-    steps = text_runs.TEXT_AMOUNTS[setting.scale].steps
-    return [_spectrum_claim(setting), *(_text_claim(setting, step) for step in steps)]
-
-
-def _spectrum_claim(setting: Setting) -> Claim:
-    found = text_runs.spectra(setting)
-    clear = {name: int((found[f"{name}_amplitude"] > found[f"{name}_floor"]).sum()) for name in ("bigram", "trigram")}
-    stable = {name: int((found[f"{name}_halves"] > 0.5).sum()) for name in clear}
-    shown = "; ".join(
-        f"{name}: {clear[name]} of {len(found[f'{name}_amplitude'])} above the floor {found[f'{name}_floor'][0]:.4f}, "
-        f"{stable[name]} of the first {len(found[f'{name}_halves'])} found in both halves"
-        for name in clear
-    )
-    return Claim(
-        "The modes of the text's bigrams and backed-off trigrams are real, not counting noise",
-        "not published; the floor and the split-half overlap decide (derived)", shown,
-        "agrees" if min(clear.values()) > 3 and min(stable.values()) > 3 else "partly",
-        "overlap by chance 0.002 per mode",
-    )  # fmt: skip
-
-
-def _text_claim(setting: Setting, step: int) -> Claim:
-    amount, parts, smallest = text_runs.TEXT_AMOUNTS[setting.scale], [], []
-    for n_beta in amount.n_betas:
-        whole = text_runs.cut_llc(setting, step, 0, n_beta)
-        cuts = {count: text_runs.cut_llc(setting, step, count, n_beta) for count in amount.counts}
-        agree = [k for k, values in cuts.items() if abs(_paired(values, whole)[0]) < 2 * _paired(values, whole)[1]]
-        smallest.append(min(agree, default=10**9))
-        listed = ", ".join(f"{k}: {_pm(values)}" for k, values in cuts.items())
-        parts.append(f"n_beta {n_beta:g}: {listed}, whole {_pm(whole)}, agrees from {min(agree, default='none')}")
-    grows = all(b >= a for a, b in itertools.pairwise(smallest))
-    enough = len(smallest) > 1 and smallest[0] < 10**9
-    verdict: Verdict = "open" if not enough else "agrees" if grows and smallest[0] < smallest[-1] else "partly"
-    null = text_runs.cut_llc(setting, step, amount.counts[-1], amount.n_betas[0], null=True)
-    return Claim(
-        f"{text_runs.MODEL}, checkpoint {step}: the fewest modes whose coefficient agrees with the whole one grow "
-        "with n_beta",
-        "expected, not published", "; ".join(parts), verdict,
-        f"{amount.counts[-1]} random output vectors at n_beta {amount.n_betas[0]:g}: {_pm(null)}",
-    )  # fmt: skip
-
-
 def facts(setting: Setting) -> Mapping[str, str]:
     """Provenance of the text and the seeds."""
     return {
         "text": f"{setting.text.name if setting.text else 'standard library and documentation of Python'}, "
         f"token hash {text_runs.text_hash(setting)}",
+        "beside chi": "chains of structural-inference at the last checkpoint (cells of the same names in reading/)",
         "training seeds of the sign nets": ", ".join(map(str, runs.AMOUNTS[setting.scale].seeds)),
     }  # fmt: skip
 
@@ -231,13 +189,15 @@ def _pm(values: Array) -> str:
 REPRODUCTION = Reproduction(
     name="sequence-modes",
     about="Modes of sequence distributions and the learning coefficient as their resolution dial.",
-    sources=["chen2025", "lau2023"],
+    sources=["chen2025", "lau2023", "baker2025"],
     run=run,
     cost={
         "smoke": "15 s on one core",
-        "cpu": "about 25 minutes on one core, a quarter of it on text; every cell is kept",
+        "cpu": "about an hour on one core, half of it the chains of structural-inference (copy its chi-*.npz and "
+        "text-*.npz to reading/ to go on from them); every cell is kept",
         "gpu": "about 3 hours on one core (the networks are too small for a GPU)",
     },
+    version=2,
     facts=facts,
     figures=sequence_figures,
 )

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from susceptometer.compute.identity import tensors_hash
-from susceptometer.domains.language import LanguageSource, load_source
+from susceptometer.domains.checkpoints import text_tokens
+from susceptometer.domains.language import LanguageSource
 from susceptometer.domains.pico import available, load_weights, making_of, tokenizer_of
 from susceptometer.domains.sequence_text import mode_rises, model_modes, rotated, truncated_subject
 from susceptometer.domains.token_text import TextPlan
@@ -17,7 +18,7 @@ from susceptometer.posterior.component import whole_component
 from susceptometer.posterior.local import LocalPosterior
 from susceptometer.posterior.subject import Subject
 from susceptometer.reproduce.sequence_runs import group_llcs
-from susceptometer.reproduce.setting import Arrays, Setting
+from susceptometer.reproduce.setting import Arrays, Scale, Setting
 from susceptometer.sampling.coupling import Coupling
 from susceptometer.sampling.recipe import Recipe, Schedule
 from susceptometer.sampling.run import Keep, run_cell
@@ -40,7 +41,7 @@ FREQUENT = 20
 
 @dataclass(frozen=True)
 class TextAmount:
-    """How much a scale measures on text."""
+    """How much a scale measures on text; truncations are sampled on their own at the checkpoints ``sampled``."""
 
     rows: int
     counts: tuple[int, ...]
@@ -48,13 +49,20 @@ class TextAmount:
     steps: tuple[int, ...]
     groups: int
     draws: int
+    sampled: tuple[int, ...] = (-1,)
 
 
 TEXT_AMOUNTS = {
     "smoke": TextAmount(64, (64,), (30.0,), (-1,), 2, 3),
-    "cpu": TextAmount(4096, (64, 256), (10.0, 30.0, 100.0, 300.0), (0, 1, 2, 3, -1), 6, 12),
-    "gpu": TextAmount(4096, (1, 8, 32, 64, 128, 256), (10.0, 30.0, 100.0, 300.0, 1000.0), (0, 1, 2, 3, -1), 16, 200),
+    "cpu": TextAmount(4096, (64, 256), (10.0, 30.0, 100.0, 300.0), (0, 1, 2, 3, -1), 6, 12, (1, -1)),
+    "gpu": TextAmount(
+        4096, (1, 8, 32, 64, 128, 256), (10.0, 30.0, 100.0, 300.0, 1000.0), (0, 1, 2, 3, -1), 16, 200, (0, 1, 2, 3, -1)
+    ),
 }
+
+
+CHARACTERS: dict[Scale, int | None] = {"smoke": 40_000, "cpu": None, "gpu": None}
+"""Text taken of each domain, at most."""
 
 
 def text_rows(setting: Setting) -> tuple[Tensor, Tensor]:
@@ -64,11 +72,11 @@ def text_rows(setting: Setting) -> tuple[Tensor, Tensor]:
         length = making_of(MODEL).config.context
         plan = TextPlan(length=length, data_rows=TEXT_AMOUNTS[setting.scale].rows, base_rows=16)
         text = None if setting.text is None else str(setting.text)
-        found = load_source(LanguageSource(MODEL, data=text, plan=plan))
-        return {"data": found.data["tokens"].numpy(), "base": found.probes["base"]["tokens"].numpy()}
+        rows = text_tokens(LanguageSource(MODEL, data=text, plan=plan), characters=CHARACTERS[setting.scale])
+        return {"data": rows["data"], "base": rows["probe base"]}
 
     stored = setting.kept("text/rows", make)
-    return torch.tensor(stored["data"]), torch.tensor(stored["base"])
+    return torch.tensor(stored["data"]).long(), torch.tensor(stored["base"]).long()
 
 
 def loaded(setting: Setting, step: int) -> Subject:
@@ -81,6 +89,11 @@ def loaded(setting: Setting, step: int) -> Subject:
         f"{MODEL}, step {at:,}", params, partial(loss, config=config), data, {"base": base},
         {"full": whole_component("full", params)},
     )  # fmt: skip
+
+
+def step_of(number: int) -> int:
+    """Training step of the ``number``-th stored checkpoint."""
+    return available(MODEL)[0][number]
 
 
 def text_hash(setting: Setting) -> str:

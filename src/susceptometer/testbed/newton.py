@@ -120,16 +120,17 @@ class _Program:
 
     def _middle(self) -> tuple[list[Fraction], list[Fraction]]:
         """A strictly complementary pair, as averages of optimal vertices found where still undecided."""
-        covers, packings = [self.z], [self.y]
+        covers, packings, found = self.z, self.y, 1  # sums over the vertices found
         while True:
-            z, y = _average(covers), _average(packings)
+            z, y = [value / found for value in covers], [value / found for value in packings]
             rows = np.asarray([s == 1 and w == 0 for s, w in zip(self._sums(z), y, strict=True)])
             load = self._load(y)
             spots = np.asarray([s == 0 and b == 1 for s, b in zip(z, load, strict=True)])
             if not rows.any() and not spots.any():
                 return z, y
-            covers.append(self._cover_towards(rows, spots))
-            packings.append(self._packing_towards(rows, spots))
+            covers = _sum(covers, self._cover_towards(rows, spots))
+            packings = _sum(packings, self._packing_towards(rows, spots))
+            found += 1
 
     def _cover_towards(self, rows: np.ndarray, spots: np.ndarray) -> list[Fraction]:
         """The optimal cover with the most slack in the chosen rows and variables."""
@@ -188,8 +189,8 @@ def _fractions(values: Sequence[float], largest: int) -> list[Fraction]:
     return [Fraction(float(value)).limit_denominator(largest) for value in values]
 
 
-def _average(points: Sequence[Sequence[Fraction]]) -> list[Fraction]:
-    return [sum(column, Fraction(0)) / len(points) for column in zip(*points, strict=True)]
+def _sum(first: Sequence[Fraction], second: Sequence[Fraction]) -> list[Fraction]:
+    return [a + b if b else a for a, b in zip(first, second, strict=True)]
 
 
 def _unit(place: int, size: int) -> list:

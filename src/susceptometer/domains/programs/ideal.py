@@ -1,6 +1,7 @@
 """The ideal of uncorrected errors of a machine, by running its semantics on monomial ideals (murfet2025)."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from susceptometer.domains.programs.exact import ExactRun
@@ -66,15 +67,21 @@ class ExactCoefficient:
         newton: lambda_f and m with certificates.
         generators: Minimal uncorrected error types.
         degree: Where types were cut.
-        stable: Whether the last two cuts before that gave the same value and multiplicity.
         semantics: "exact", "unstaged" or "staged".
     """
 
     newton: NewtonValue
     generators: frozenset[Monomial]
     degree: int
-    stable: bool
     semantics: Semantics
+
+    @cached_property
+    def stable(self) -> bool:
+        """Whether a cut one degree lower gives the same value and multiplicity."""
+        lower = [g for g in self.generators if len(g) < self.degree]
+        before = learning_coefficient(lower) if lower else None
+        here = self.newton
+        return before is not None and (before.value, before.multiplicity) == (here.value, here.multiplicity)
 
     @property
     def lambda_f(self) -> float:
@@ -95,17 +102,11 @@ class ExactCoefficient:
 def exact_coefficient(
     machine: Machine, problem: Problem, degree: int, semantics: Semantics = "exact"
 ) -> ExactCoefficient:
-    """lambda_f and m by linear program; ``stable`` tells whether degrees ``degree - 1`` and ``degree`` agree.
+    """lambda_f and m by linear program, from types up to a degree.
 
     Raises:
         SubjectError: The machine does not solve the problem.
         DataError: No error of this degree or less is uncorrected.
     """
     generators = ideal(machine, problem, degree, semantics)
-    newton = learning_coefficient(generators)
-    lower = [g for g in generators if len(g) < degree]
-    before = learning_coefficient(lower) if lower else None
-    same = before is not None and (before.value, before.multiplicity) == (
-        newton.value, newton.multiplicity,
-    )  # fmt: skip
-    return ExactCoefficient(newton, generators, degree, same, semantics)
+    return ExactCoefficient(learning_coefficient(generators), generators, degree, semantics)
