@@ -19,6 +19,7 @@ RESET = """() => {
 }"""
 SETTLED = """(() => { const box = $("stage").getBoundingClientRect();
   return Math.abs(view.wide + 2 - box.width) < 1 && Math.abs(view.high + 2 - box.height) < 1; })()"""
+SMALL = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 DATA = example(facts())
 TOKENS, LAST = DATA.tokens, DATA.frames[-1]
 
@@ -70,17 +71,23 @@ def alone(page, most=3):
 def numbers(text):
     """Value, error and unit of the last digit of "(−1.23 ± 0.45) × 10⁻⁵" or "1.2 ± 0.3"."""
     found = re.search(r"(−?[\d.]+) ± ([\d.]+)\)?(?: × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?", text)
-    power = int(found[3].translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))) if found[3] else 0
+    power = int(found[3].translate(SMALL)) if found[3] else 0
     unit = 10.0**power
     digit = unit * 10.0 ** -len(found[2].partition(".")[2])
     return float(found[1].replace("−", "-")) * unit, float(found[2]) * unit, digit
 
 
-def assert_said(text, value, error):
-    """The text says value ± error to its last digit (errors travel with 1 %)."""
-    said, said_error, digit = numbers(text)
+def assert_said(text, value, error, unit=1.0):
+    """The text says value ± error in a unit, to its last digit (errors travel with 1 %)."""
+    said, said_error, digit = (unit * number for number in numbers(text))
     assert abs(said - value) <= 0.51 * digit + 1e-3 * error
     assert abs(said_error - error) <= 0.51 * digit + 0.012 * error
+
+
+def table_unit(page):
+    """The power of ten of the table of parts."""
+    power = re.search("10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", page.locator("#token thead th").first.inner_text())
+    return 10.0 ** int(power[1].translate(SMALL)) if power else 1.0
 
 
 def draw_lasso(page, corners):

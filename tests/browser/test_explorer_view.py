@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from browser.explorer_driver import DATA, LAST, TOKENS, alone, apart, assert_said, at, pixel, until
+from browser.explorer_driver import DATA, LAST, TOKENS, alone, apart, assert_said, at, pixel, table_unit, until
 from explorer_example import HOSTILE
 from susceptometer.view.explorer_pack import coded_places
 
@@ -21,9 +21,9 @@ def test_the_slider_moves_points_and_numbers(page):
     assert page.locator("#frame-label").inner_text() == "step 0"
     codes, _ = coded_places(next(iter(DATA.maps.values())))
     np.testing.assert_allclose(page.evaluate("Array.from(places)"), codes[0].ravel() / 65535, atol=1e-6)
-    first = DATA.frames[0]
+    first, unit = DATA.frames[0], table_unit(page)
     for part, text in enumerate(page.locator("#token td.number").all_inner_texts()):
-        assert_said(text, first.psi[part, token], first.error[part, token])
+        assert_said(text, first.psi[part, token], first.error[part, token], unit)
     page.locator("#play").click()
     until(page, "$('frame-label').textContent === 'step 400'")
     page.locator("#play").click()
@@ -64,7 +64,7 @@ def test_hostile_tokens_are_only_text(page):
     page.evaluate(f"choose('pins', [{first + 2}])")
     assert "⟨202E⟩evil⟨202C⟩" in page.locator("#token h2").inner_text()
     page.fill("#search", "<script>")
-    until(page, "$('search-count').textContent === '1 tokens'")
+    until(page, "$('search-count').textContent === '1 token'")
     assert page.locator("#card .chips").first.inner_text().startswith("</script><script>")
     assert page.evaluate("window.stolen") is None
     assert page.evaluate("document.querySelectorAll('script').length") == 2

@@ -103,6 +103,12 @@ def test_psi_and_errors_are_those_of_the_estimate():
     assert "negative" in data.lead.lower() and data.facts["chain groups"] == "4"
 
 
+def test_tokens_without_text_are_shown_by_their_numbers():
+    reading = read_here(tiny(), tiny().components, recipe(), seed=0)
+    words = explorer_data({"now": reading}, form="within-run").tokens.words
+    assert words == tuple(f"#{k}" for k in reading.tokens["token_id"].values)
+
+
 def test_only_the_same_tokens_make_a_slider():
     one = read_here(tiny(), tiny().components, recipe(), seed=0)
     other = replace(one, tokens=one.tokens.assign_coords(token_id=one.tokens["token_id"] + 1))
@@ -176,8 +182,10 @@ def test_a_large_page_carries_whole_rows(monkeypatch):
     assert len(few.tokens) == 180 and few.clusters.labels.shape == (180,)
     assert (np.unique(few.tokens.position, return_counts=True)[1] == 3).all()
     assert set(few.tokens.probe) == {"code", "prose"}
-    assert "200 of 720 tokens" in few.notes[-1]
+    assert "180 of 720 tokens" in few.notes[-1]
     np.testing.assert_array_equal(few.frames[0].psi[:, :60], DATA.frames[0].psi[:, :60])
+    monkeypatch.setattr(explorer, "MOST_VALUES", 100 * 8 * 3)
+    assert len(thinned(DATA).tokens) == 60
 
 
 def test_shapes_are_checked():

@@ -20,8 +20,8 @@ from susceptometer.view.explorer_pack import (
 )
 from susceptometer.view.template import asset, payload_json
 
-MOST_TOKENS = 150_000
-"""Tokens a page carries, at most (whole rows, spread evenly over every probe)."""
+MOST_TOKENS, MOST_VALUES = 150_000, 12_000_000
+"""Tokens, and values of psi (tokens x parts x checkpoints), that a page carries at most: whole rows, spread evenly."""
 
 SCRIPTS = (
     "explorer/data.js", "format.js", "explorer/colour.js", "explorer/map.js", "explorer/paint.js", "explorer/token.js",
@@ -40,7 +40,7 @@ def write_explorer(data: ExplorerData, path: str | Path) -> Path:
 
 
 def explorer_html(data: ExplorerData) -> str:
-    """The whole page as one string of HTML; of more than `MOST_TOKENS` tokens it carries a part and says so."""
+    """The whole page as one string of HTML; of too many tokens it carries a part and says so (`thinned`)."""
     slots = {
         "title": html.escape(clean(data.title)),
         "style": asset("base.css") + asset("explorer/explorer.css"),
@@ -56,12 +56,14 @@ def explorer_html(data: ExplorerData) -> str:
 
 
 def thinned(data: ExplorerData) -> ExplorerData:
-    """At most about `MOST_TOKENS` tokens: whole rows, spread evenly."""
+    """At most about `MOST_TOKENS` tokens and `MOST_VALUES` values: whole rows, spread evenly."""
     total = len(data.tokens)
-    if total <= MOST_TOKENS:
+    most = min(MOST_TOKENS, MOST_VALUES // (len(data.components) * len(data.frames)))
+    if total <= most:
         return data
-    note = f"The page shows about {MOST_TOKENS:,} of {total:,} tokens, in whole rows; ψ is centred over all of them."
-    return replace(data.of(spread_rows(row_starts(data), total, MOST_TOKENS)), notes=(*data.notes, note))
+    chosen = spread_rows(row_starts(data), total, most)
+    note = f"The page shows {len(chosen):,} of {total:,} tokens, in whole rows; ψ is centred over all of them."
+    return replace(data.of(chosen), notes=(*data.notes, note))
 
 
 def row_starts(data: ExplorerData) -> NDArray[np.intp]:

@@ -90,7 +90,10 @@ def usable_response(reading: Reading, form: Form) -> Response:
 
 
 def token_facts(tokens: xr.Dataset, strings: Sequence[str] = ()) -> TokenFacts:
-    """Text and patterns of a reading's tokens."""
+    """Text and patterns of a reading's tokens; token ids stand for a text that is not known."""
+    if not len(strings) and "text" not in tokens.coords and "token_id" in tokens.coords:
+        ids = tokens["token_id"].to_numpy().tolist()
+        tokens = tokens.assign_coords(text=("token", np.array([f"#{k}" for k in ids], dtype=object)))
     value = xr.DataArray(np.zeros(tokens.sizes["token"]), dims="token", coords=tokens.coords)
     text = TokenText(value, strings)
     return TokenFacts(
@@ -163,7 +166,7 @@ def _notes(readings: Mapping[str, Reading], names: list[str]) -> list[str]:
     """What a reader must know before reading numbers."""
     out = []
     for label, reading in readings.items():
-        rows = [row for row in check(reading).rows if row.component != "full" and row.faults]
+        rows = [row for row in check(reading).rows if row.component != "full" and (row.faults or row.failed)]
         if rows:
             parts = ", ".join(row.component for row in rows[:3]) + (" and others" if len(rows) > 3 else "")
             out.append(f"{label}: chains of {len(rows)} parts are doubtful ({parts}); `susceptometer doctor` says why.")

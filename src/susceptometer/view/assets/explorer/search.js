@@ -40,6 +40,9 @@ function touchedTokens(pattern) {
   return { found, matches };
 }
 
+/** "1 token", "2 tokens". */
+const tokensText = (n) => `${whole(n)} ${n === 1 ? "token" : "tokens"}`;
+
 /** Search now; the tokens found become the selection. */
 function search() {
   const pattern = searchPattern(), out = $("search-count");
@@ -51,7 +54,7 @@ function search() {
   }
   const across = $("search-across").checked;
   const { found, matches } = across ? touchedTokens(pattern) : { found: matchingTokens(pattern), matches: 0 };
-  out.textContent = across ? `${whole(matches)} matches, ${whole(found.length)} tokens` : `${whole(found.length)} tokens`;
+  out.textContent = across ? `${whole(matches)} ${matches === 1 ? "match" : "matches"}, ${tokensText(found.length)}` : tokensText(found.length);
   choose("selection", tokenSet(`Search “${shown($("search").value, { spaces: false })}”`, found, { source: "search" }));
 }
 

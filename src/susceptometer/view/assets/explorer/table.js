@@ -28,10 +28,20 @@ function sortHead(column, content) {
   return box;
 }
 
-/** One cell: psi ± error, coloured like the map; faint within two errors. */
-function psiCell(part, token) {
-  const value = psi(chosen.frame, part, token);
-  const box = element("td", "number", psiText(part, token), { "data-part": part });
+/** Power of ten in which the whole table is written: that of its largest value. */
+function tablePower(columns) {
+  let most = 0;
+  for (const token of columns) parts.names.forEach((_, part) => { most = Math.max(most, Math.abs(psi(chosen.frame, part, token)) || 0); });
+  const power = most > 0 ? Math.floor(Math.log10(most)) : 0;
+  return power >= -2 && power < 4 ? 0 : power;
+}
+
+/** One cell: psi ± error in a power of ten, coloured like the map; faint within two errors. */
+function psiCell(part, token, power) {
+  const value = psi(chosen.frame, part, token), error = errorOf(chosen.frame, part, token), unit = 10 ** power;
+  const digits = Number.isFinite(error) ? Math.max(0, Math.min(6, 1 - Math.floor(Math.log10(error / unit)))) : 3;
+  const text = Number.isNaN(value) ? "not read" : `${fixed(value / unit, digits)} ± ${Number.isFinite(error) ? fixed(error / unit, digits) : "?"}`;
+  const box = element("td", "number", text, { "data-part": part });
   if (!Number.isFinite(value)) return box;
   const share = Math.min(1, Math.abs(value) / spread(chosen.frame, part).scale);
   const weak = !(Math.abs(errorsAway(part, token)) >= 2);
@@ -44,15 +54,15 @@ function psiCell(part, token) {
 
 /** The table of parts and tokens. */
 function headsTable(columns) {
-  const table = element("table", "heads"), head = element("tr");
-  head.append(sortHead(-1, "ψ, nats²"), ...columns.map((token, k) => sortHead(k, tokenText(token))));
+  const table = element("table", "heads"), head = element("tr"), power = tablePower(columns);
+  head.append(sortHead(-1, power ? `ψ, ${powerOfTen(power)} nats²` : "ψ, nats²"), ...columns.map((token, k) => sortHead(k, tokenText(token))));
   const body = element("tbody");
   for (const part of sortedParts(columns).slice(0, MOST_ROWS)) {
     const line = element("tr", part === colouredPart() ? "chosen" : ""), name = element("th", "", "", { scope: "row" });
     const button = element("button", "", parts.short[part], { type: "button", title: `Colour the map by ${parts.names[part]}` });
     button.addEventListener("click", () => choose("colour", `psi:${part}`));
     name.append(button);
-    line.append(name, ...columns.map((token) => psiCell(part, token)));
+    line.append(name, ...columns.map((token) => psiCell(part, token, power)));
     body.append(line);
   }
   table.append(element("thead"), body);

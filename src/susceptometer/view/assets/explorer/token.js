@@ -114,6 +114,7 @@ function drawToken() {
   const table = headsTable(chosen.pins.length ? chosen.pins : [token]);
   pane.replaceChildren(head, context(token, 110, 60), facts(kindFacts(token)), table);
   pane.dataset.token = token;
+  pane.setAttribute("aria-live", chosen.pins.length ? "polite" : "off");
 }
 
 /** Pin a token, beside the others or alone; a pinned one alone is let go. */
