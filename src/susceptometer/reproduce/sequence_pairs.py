@@ -164,8 +164,8 @@ def pair_fits(setting: Setting) -> Arrays:
         blocks = [(targets["seed"] == s) & (targets["form"] == f) for s in np.unique(targets["seed"]) for f in (0, 1)]
         out["canonical"] = np.array([canonical_correlations(guess[:, b], targets["score"][:, b]) for b in blocks])
         for name, table in tables(setting).items():
-            found = modes_of_counts(table, 256, seed=setting.seed)
-            out |= {f"amplitude {name}": found.amplitude, f"floor {name}": np.array([found.floor])}
+            kept = modes_of_counts(table, max(PAIR_AMOUNTS[setting.scale].counts), seed=setting.seed)
+            out |= {f"amplitude {name}": kept.amplitude, f"floor {name}": np.array([kept.floor])}
             out[f"seen {name}"] = np.array([table.total, len(table.contexts), table.coverage(FREQUENT)])
         return out
 

@@ -80,8 +80,10 @@ def _resolved(setting: Setting, step: int) -> Claim:
     for n_beta in amount.n_betas:
         found = text_runs.sensitivity(setting, step, n_beta)
         number = resolved(found)
-        numbers.append(number or int(found["kept"][-1]))
-        from_ = f"from {number} modes (s = {found['amplitude'][number - 1]:.4f})" if number else "from none"
+        spread = float(np.interp(number, found["kept"], found["spread"]))
+        told = number > 0 and spread < SPREAD
+        numbers += [number] if told else []
+        from_ = f"from {number} modes (s = {found['amplitude'][number - 1]:.4f})" if told else "not told by this run"
         parts.append(f"n_beta {n_beta:g}: whole {_pm(found['llc'])}, {from_}{_sampled(setting, step, n_beta)}")
     grows = all(b >= a for a, b in itertools.pairwise(numbers))
     verdict: Verdict = "open" if len(numbers) < 2 else "differs"
