@@ -125,7 +125,10 @@ def _tail(setting: Setting) -> Claim:
         cut = float(np.interp(amount.counts[-1], found["kept"], found["cut"].mean(0)))
         if np.interp(amount.counts[-1], found["kept"], found["spread"]) < SPREAD:
             shares.append(1 - cut / whole)
-        parts.append(f"n_beta {n_beta:g}: {100 * (1 - cut / whole):.1f} %")
+            parts.append(f"n_beta {n_beta:g}: {100 * shares[-1]:.1f} %")
+            continue
+        direct = text_runs.cut_llc(setting, -1, amount.counts[-1], n_beta).mean()
+        parts.append(f"n_beta {n_beta:g}: {100 * (1 - direct / whole):.1f} % (sampled)")
     weights = sum(value.numel() for value in text_runs.loaded(setting, -1).params.values())
     flat = found["llc"].mean() / (weights / 2)
     even = len(shares) > 1 and np.ptp(shares) < 0.02
