@@ -1,5 +1,7 @@
 """Sampled learning coefficients on the corner against the exact ones, by two samplers and by the toolkit itself."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -35,14 +37,21 @@ MACHINES = {  # name: machine, problem, n_beta, remainder of the expansion at th
 }
 
 
+@cache
+def reading_of(name):
+    """One run per machine, shared by the tests that look at it."""
+    machine, question, n_beta, _ = MACHINES[name]
+    return metropolis(Potential(machine, question), n_beta, SHORT, seed=7)
+
+
 FEW = ("M1", "M2", "re-reader 3", "202", "120")
 
 
 @pytest.mark.parametrize("name", [*FEW, *(pytest.param(n, marks=pytest.mark.slow) for n in MACHINES if n not in FEW)])
-def test_sampled_against_exact(name, seed):
+def test_sampled_against_exact(name):
     machine, question, n_beta, systematic = MACHINES[name]
     exact = exact_coefficient(machine, question, max(question.steps))
-    reading = metropolis(Potential(machine, question), n_beta, SHORT, seed=seed)
+    reading = reading_of(name)
     target = corrected(exact.lambda_f, exact.multiplicity, n_beta)
     assert abs(z_score(reading.llc, target, systematic)) < 4.5
     drift = reading.llc.data
@@ -58,11 +67,9 @@ def test_squares_have_half_the_coefficient(name, seed):
     assert abs(z_score(reading.llc, exact.lambda_H)) < 4.5
 
 
-def test_the_pair_is_told_apart_and_the_other_value_refused(seed):
+def test_the_pair_is_told_apart_and_the_other_value_refused():
     """Planted fault: with M2's exact value M1 fails by many errors."""
-    machine, question, n_beta, _ = MACHINES["M1"]
-    reading = metropolis(Potential(machine, question), n_beta, SHORT, seed=seed)
-    assert z_score(reading.llc, 4.0) < -10
+    assert z_score(reading_of("M1").llc, 4.0) < -10
 
 
 def test_logarithm_of_a_higher_multiplicity(seed):
@@ -77,6 +84,7 @@ def test_logarithm_of_a_higher_multiplicity(seed):
         assert z_score(reading.llc, exact.lambda_f) < -5
 
 
+@pytest.mark.slow  # the smoke scale of the claims samples the same
 def test_noiseless_log_loss_has_twice_the_coefficient_of_the_smoothed_one(seed):
     machine, question, n_beta, _ = MACHINES["M2"]
     plain = metropolis(Potential(machine, question, "K0"), n_beta, SHORT, seed=seed)
@@ -88,9 +96,8 @@ def test_noiseless_log_loss_has_twice_the_coefficient_of_the_smoothed_one(seed):
 def test_own_mala_agrees_with_coordinate_metropolis(seed):
     for name in ("M2",):
         machine, question, n_beta, _ = MACHINES[name]
-        potential = Potential(machine, question)
-        first = metropolis(potential, n_beta, SHORT, seed=seed).llc
-        second = mala(potential, n_beta, Sweeps(100, 300), step_size=0.7, seed=seed).llc
+        first = reading_of(name).llc
+        second = mala(Potential(machine, question), n_beta, Sweeps(100, 300), step_size=0.7, seed=seed).llc
         gap = float(first.value - second.value) / float(np.hypot(first.error, second.error))
         assert abs(gap) < 4.5
 
@@ -106,7 +113,7 @@ def test_a_renamed_machine_samples_the_same_value(seed):
     """The null of the comparison: same algorithm, other names, other seed stream."""
     machine = library.clockwork("212", names="xyz", name="renamed M1")
     first = metropolis(Potential(machine, library.reaches("z", 2)), 1e7, SHORT, seed=seed).llc
-    second = metropolis(Potential(library.m1(), library.reaches("a", 2)), 1e7, SHORT, seed=seed).llc
+    second = reading_of("M1").llc
     assert float(first.value) != float(second.value)
     assert abs(float(first.value - second.value)) < 4.5 * float(np.hypot(first.error, second.error))
 
