@@ -39,7 +39,7 @@ def results():
     hurt = {"nested": 0.1 * (np.arange(COUNT) == 2), "equal": 0.1 * (np.arange(COUNT) == 4)}
     basins = {kind: [noisy_basin(i, mean)] for i, (kind, mean) in enumerate(hurt.items())}
     found = meanings({k: joined_basins(b) for k, b in basins.items()}, "equal", list(PROPERTIES))
-    h = planned(found, SIZE)["log-odds+"].h
+    h = planned(found, found, SIZE)["log-odds+"].h
     arms = [arm("base", 0 * h, 8), arm("log-odds+", h, 30), arm("log-odds-", -h, 1)]
     arms += [arm(f"random-{i}", np.roll(h, 1 + 2 * i), 8 + 3 * (i - 1)) for i in range(3)]
     arms += [arm(n, mix.h, 8) for n, mix in controls(found, SIZE, 0).items() if n.startswith("neutral")]
@@ -51,16 +51,16 @@ def changed(results, *arms):
 
 
 def test_plan_lowers_what_hurts_nested_and_raises_what_hurts_the_other(results):
-    arms = planned(results.response, SIZE)
+    arms = planned(results.response, results.response, SIZE)
     h = arms["log-odds+"].h
     assert np.argmin(h) == 2 and np.argmax(h) == 4
     assert np.isclose(np.abs(h).sum(), TOTAL)
-    assert np.array_equal(arms["log-odds-kept"].h, -h) and np.allclose(arms["log-odds+half"].h, h / 2)
-    assert arms["log-odds+kept"].dosing == Dosing() and arms["log-odds+"].dosing == RELEASE
+    assert np.array_equal(arms["replanned-kept"].h, -h) and np.allclose(arms["replanned+half"].h, h / 2)
+    assert arms["replanned+kept"].dosing == Dosing() and arms["log-odds+"].dosing == RELEASE
 
 
 def test_unresolved_meanings_are_left_out(results):
-    assert "fixed+" not in planned(results.response, SIZE)
+    assert "fixed+" not in planned(results.response, results.response, SIZE)
 
 
 def test_controls_have_the_size_and_timing_of_the_planned_arms_and_neutral_ones_no_predicted_effect(results):

@@ -27,6 +27,9 @@ TARGETS: Mapping[str, Mapping[str, float]] = {
 }
 """Planned arms ``NAME+`` favour Nested by these targets, ``NAME-`` are the same with the sign flipped."""
 
+MEANING = {"replanned": "log-odds"}
+"""Arms that ask for the target of another name."""
+
 RELEASE = Dosing(0.75, 0.75)
 """Planned data for three quarters of training, the unchanged training set for the last quarter."""
 
@@ -44,7 +47,8 @@ class Size:
         protocol: Task, model and training of every arm.
         seeds: Models of the base arm and of the primary planned arms.
         few: Models of every other arm, the first seeds of the same list.
-        anchors: Largest number of solutions of each kind that are read.
+        bank: Base models of another seed whose solutions are read too.
+        anchors: Largest number of solutions of each kind that are read in the base arm, and in the bank.
         draws: Of every chain.
         targets: Names in `TARGETS`.
         variants: Names in `VARIANTS`.
@@ -56,6 +60,7 @@ class Size:
     protocol: Protocol
     seeds: int
     few: int
+    bank: int
     anchors: int
     draws: int
     targets: tuple[str, ...]
@@ -81,15 +86,20 @@ LARGE = ("starts_close", "never_negative", "deep_nested", "flat_nested", "almost
 TOTAL = 2.0
 """Sum of |h_j|, chosen with `RELEASE` on pilot seeds 100-115 before any model of seeds from 1000 on was trained.
 
-The primary arms are ``log-odds+`` and ``log-odds-``; everything else is a control or a variant.
+The primary arms are ``log-odds+`` and ``log-odds-``, planned from solutions of the base arm. ``replanned+`` and
+``replanned-`` were added after these had been seen at seed 1, where the base arm held three Nested models only: the
+same plan from more solutions, those of a bank of base models of another seed included. The rest are controls and
+variants.
 """
 
 SIZES = {
     "smoke": Size(
-        protocol(40, 2000, test=100), 3, 2, 1, 5, ("fixed", "log-odds"), ("kept",), ("almost_equal",), 1, TOTAL
+        protocol(40, 2000, test=100), 3, 2, 0, 1, 5, ("fixed", "log-odds"), ("kept",), ("almost_equal",), 1, TOTAL
     ),
-    "cpu": Size(protocol(1000, 200_000), 40, 20, 6, 40, tuple(TARGETS), tuple(VARIANTS), LARGE, 5, TOTAL),
-    "gpu": Size(protocol(3000, 200_000), 60, 60, 8, 200, tuple(TARGETS), tuple(VARIANTS), tuple(PROPERTIES), 5, TOTAL),
+    "cpu": Size(protocol(1000, 200_000), 40, 20, 20, 3, 40, tuple(TARGETS), tuple(VARIANTS), LARGE, 5, TOTAL),
+    "gpu": Size(
+        protocol(3000, 200_000), 60, 60, 60, 8, 200, tuple(TARGETS), tuple(VARIANTS), tuple(PROPERTIES), 5, TOTAL
+    ),
 }
 
 
@@ -113,14 +123,22 @@ def base(size: Size) -> Mix:
     return Mix(np.zeros(len(PROPERTIES)), size.seeds)
 
 
-def planned(found: Response, size: Size) -> dict[str, Mix]:
-    """Both ways of every target, scaled to the size of the experiment; what `plan` refuses is left out."""
+def planned(first: Response, every: Response, size: Size) -> dict[str, Mix]:
+    """Both ways of every target, scaled to the size of the experiment; what `plan` refuses is left out.
+
+    Args:
+        first: Responses of the solutions of the base arm; ``log-odds`` is planned from it.
+        every: Responses of these and of the bank's solutions; everything else is planned from it.
+        size: Which targets and variants.
+    """
+    found = {name: every for name in size.targets if name != "log-odds"}
+    found |= {"log-odds": first, "replanned": every} if "log-odds" in size.targets else {}
     arms = {}
-    for name in size.targets:
+    for name, response in found.items():
         with suppress(ChainError):
-            h = scaled(plan(found, TARGETS[name]).shift, size.total)
+            h = scaled(plan(response, TARGETS[MEANING.get(name, name)]).shift, size.total)
             arms[f"{name}+"], arms[f"{name}-"] = Mix(h, size.seeds), Mix(-h, size.seeds)
-            for variant in size.variants if name == "log-odds" else ():
+            for variant in size.variants if name == "replanned" else ():
                 factor, dosing = VARIANTS[variant]
                 for sign in "+-":
                     arms[f"{name}{sign}{variant}"] = Mix(float(f"{sign}1") * factor * h, size.few, dosing)

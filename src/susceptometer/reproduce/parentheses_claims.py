@@ -12,7 +12,7 @@ from susceptometer.domains.parentheses_training import NESTED_FROM
 from susceptometer.estimate.estimate import format_pm
 from susceptometer.patterning.response import Response
 from susceptometer.reproduce.claims import Claim
-from susceptometer.reproduce.parentheses_arms import TARGETS, Size
+from susceptometer.reproduce.parentheses_arms import Size
 from susceptometer.reproduce.parentheses_runs import Arm
 from susceptometer.reproduce.shares import Share, apart, fisher, share
 
@@ -53,7 +53,7 @@ class Results:
     @property
     def pairs(self) -> list[str]:
         """Meanings whose plan was resolved and trained both ways."""
-        return [name for name in TARGETS if f"{name}+" in self.arms]
+        return [name for name in ("log-odds", "replanned", "fixed", "total") if f"{name}+" in self.arms]
 
 
 def all_claims(results: Results) -> list[Claim]:
@@ -165,8 +165,8 @@ def steer_claim(results: Results, name: str) -> Claim:
 
 def release_claim(results: Results) -> Claim:
     """Whether the selected algorithm outlives its data: shares at the release and at the end, by time of release."""
-    texts = [_course(results, name) for name in ("base", *results.starting("log-odds"))]
-    name = "log-odds+" if "log-odds+" in results.arms else "base"
+    texts = [_course(results, name) for name in ("base", *results.starting("log-odds", "replanned"))]
+    name = next((n for n in ("replanned+", "log-odds+") if n in results.arms), "base")
     held, left = _survivors(results.arms[name])
     return Claim(
         "The selected algorithm outlives the planned data", "unknown",
@@ -198,7 +198,7 @@ def _survivors(arm: Arm) -> tuple[int, int]:
 
 def dose_claim(results: Results) -> Claim:
     """Half the size, and weights that are never released or released early, beside the primary arms."""
-    names = [n for n in results.starting("log-odds") if n[len("log-odds") + 1 :]]
+    names = [n for n in results.starting("replanned") if n[-1] not in "+-"]
     ours = "; ".join(
         f"{n}: Nested {results.nested(n)}, Equal-Count {results.equal(n)}, accuracy {results.accuracy(n):.4f}"
         for n in names

@@ -11,7 +11,10 @@ from susceptometer.reproduce.parentheses_claims import Results
 from susceptometer.reproduce.parentheses_meanings import compared, moved, rises
 
 UP, DOWN, INK, SOFT, OTHER = "#d9762b", "#2f7fc1", "#1b2230", "#9aa1ac", "#7a4fa3"
-COLOURS = {"base": INK, "log-odds+": UP, "log-odds-": DOWN, "random": OTHER, "neutral": SOFT}
+COLOURS = {
+    "base": INK, "log-odds+": UP, "log-odds-": DOWN, "replanned+": UP, "replanned-": DOWN, "random": OTHER,
+    "neutral": SOFT,
+}  # fmt: skip
 
 
 def drawn(results: Results) -> dict[str, Figure]:
@@ -49,8 +52,8 @@ def courses(results: Results) -> Figure:
     """P(Nested) and accuracy against the share of training that is done."""
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    styles: Mapping[str, str] = {"kept": ":", "early": "--"}
-    for name in ["base", *results.starting("log-odds")]:
+    styles: Mapping[str, str] = {"kept": ":", "early": "--", "log-odds+": "-.", "log-odds-": "-."}
+    for name in ["base", *results.starting("log-odds", "replanned")]:
         if name.endswith("half"):
             continue
         course = results.arms[name].course

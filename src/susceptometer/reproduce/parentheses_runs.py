@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from susceptometer.domains.basin import Basin, from_arrays, meanings, pooled
-from susceptometer.domains.parentheses import Strings, agreed, equal_count
+from susceptometer.domains.parentheses import agreed, equal_count
 from susceptometer.domains.parentheses_probes import (
     PROPERTIES,
     densities,
@@ -109,10 +109,9 @@ def _trained(setting: Setting, size: Size, name: str, mix: Mix) -> Arrays:
         looks[step] = behaviour(params, size.protocol)
         return {}
 
-    first = 1000 * setting.seed
     with TemporaryDirectory() as folder:
         params = trained_arm(
-            looked_at(size.protocol), weights if mix.h.any() else None, range(first, first + mix.models),
+            looked_at(size.protocol), weights if mix.h.any() else None, seeds(setting.seed, mix.models),
             into=Path(folder), dosing=mix.dosing, measure=look,
         )  # fmt: skip
     return {
@@ -122,6 +121,11 @@ def _trained(setting: Setting, size: Size, name: str, mix: Mix) -> Arrays:
         **{n: np.float64(v) for n, v in cost.items()},
         **({f"w/{n}": w.numpy() for n, w in params.items()} if name == "base" else {}),
     }  # fmt: skip
+
+
+def seeds(seed: int, models: int) -> range:
+    """Seeds of the models of every arm of a run."""
+    return range(1000 * seed, 1000 * seed + models)
 
 
 def looked_at(protocol: Protocol) -> Protocol:
@@ -140,23 +144,50 @@ def kinds(found: Behaviour, most: int) -> dict[str, list[int]]:
     return {"nested": nested[:count], "equal": equal[:count]}
 
 
-def read(setting: Setting, size: Size, base: Arm) -> tuple[dict[str, list[Basin]], Response]:
-    """Basins of both kinds and their answers."""
-    strings = read_strings(size.protocol.task, READ_ROWS)
-    models = unstack(base.params)
-    found: dict[str, list[Basin]] = {}
-    for kind, numbers in kinds(base.found, size.anchors).items():
-        found[kind] = [_one(setting, size, models[i], i, strings) for i in numbers]
-    joined = {kind: joined_basins(basins) for kind, basins in found.items()}
-    return found, meanings(joined, "equal", list(PROPERTIES))
+def banked(setting: Setting, size: Size) -> tuple[Behaviour, Params]:
+    """Base models of another seed, which serve as solutions to read and nothing else: what they do, their weights."""
 
-
-def _one(setting: Setting, size: Size, params: Params, number: int, strings: Strings) -> Basin:
     def make() -> Arrays:
-        setting.say(f"  reading model {number}")
-        return solution_basin(params, size.protocol.config, strings, recipe(size.draws), seed=number).arrays
+        with TemporaryDirectory() as folder:
+            other = seeds(setting.seed - 1 if setting.seed else 1, size.bank)
+            params = trained_arm(size.protocol, None, other, into=Path(folder))
+        return {**vars(behaviour(params, size.protocol)), **{f"w/{n}": w.numpy() for n, w in params.items()}}
 
-    return from_arrays(setting.kept(f"basin-{number}", make))
+    stored = setting.kept("bank", make)
+    found = Behaviour(stored["accuracy"], stored["nested_share"], stored["loss"])
+    return found, {n[2:]: torch.from_numpy(w) for n, w in stored.items() if n.startswith("w/")}
+
+
+Basins = Mapping[str, list[Basin]]
+"""Readings of solutions, by kind."""
+
+
+def read(setting: Setting, size: Size, base: Arm) -> tuple[Basins, Basins]:
+    """Solutions of the base arm, and these with the bank's."""
+    own = _read(setting, size, base.found, base.params, "basin")
+    if not size.bank:
+        return own, own
+    more = _read(setting, size, *banked(setting, size), "bank-basin")
+    return own, {kind: [*basins, *more[kind]] for kind, basins in own.items()}
+
+
+def responses(basins: Basins) -> Response:
+    """The three meanings for both kinds of solution."""
+    return meanings({kind: joined_basins(each) for kind, each in basins.items()}, "equal", list(PROPERTIES))
+
+
+def _read(setting: Setting, size: Size, found: Behaviour, params: Params, word: str) -> Basins:
+    strings, models = read_strings(size.protocol.task, READ_ROWS), unstack(params)
+
+    def one(number: int) -> Basin:
+        def make() -> Arrays:
+            setting.say(f"  reading model {number}")
+            chains = recipe(size.draws)
+            return solution_basin(models[number], size.protocol.config, strings, chains, seed=number).arrays
+
+        return from_arrays(setting.kept(f"{word}-{number}", make))
+
+    return {kind: [one(i) for i in numbers] for kind, numbers in kinds(found, size.anchors).items()}
 
 
 def joined_basins(basins: list[Basin]) -> Basin:

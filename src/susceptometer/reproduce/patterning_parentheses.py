@@ -10,7 +10,7 @@ from susceptometer.reproduce.parentheses_arms import RELEASE, SIZES, base, contr
 from susceptometer.reproduce.parentheses_claims import Results, all_claims
 from susceptometer.reproduce.parentheses_figure import drawn
 from susceptometer.reproduce.parentheses_meanings import prediction_claims
-from susceptometer.reproduce.parentheses_runs import read, trained
+from susceptometer.reproduce.parentheses_runs import read, responses, trained
 from susceptometer.reproduce.registry import Reproduction
 from susceptometer.reproduce.setting import Setting
 
@@ -19,8 +19,9 @@ def measured(setting: Setting) -> Results:
     """Base arm, readings of its solutions, planned arms and controls; finished cells are taken from disk."""
     size = SIZES[setting.scale]
     start = trained(setting, size, "base", base(size))
-    basins, found = read(setting, size, start)
-    wanted = {**planned(found, size), **controls(found, size, setting.seed)}
+    own, basins = read(setting, size, start)
+    found = responses(basins)
+    wanted = {**planned(responses(own), found, size), **controls(found, size, setting.seed)}
     arms = {name: trained(setting, size, name, mix) for name, mix in wanted.items()}
     return Results(size, basins, found, {"base": start, **arms})
 
