@@ -54,8 +54,8 @@ function psiCell(part, token, power) {
 
 /** The table of parts and tokens. */
 function headsTable(columns) {
-  const table = element("table", "heads"), head = element("tr"), power = tablePower(columns);
-  head.append(sortHead(-1, power ? `ψ, ${powerOfTen(power)} nats²` : "ψ, nats²"), ...columns.map((token, k) => sortHead(k, tokenText(token))));
+  const table = element("table", columns.length > 2 ? "heads tight" : "heads"), head = element("tr"), power = tablePower(columns);
+  head.append(sortHead(-1, `${columns.length > 2 ? "" : "ψ, "}${power ? `${powerOfTen(power)} ` : ""}nats²`), ...columns.map((token, k) => sortHead(k, tokenText(token))));
   const body = element("tbody");
   for (const part of sortedParts(columns).slice(0, MOST_ROWS)) {
     const line = element("tr", part === colouredPart() ? "chosen" : ""), name = element("th", "", "", { scope: "row" });

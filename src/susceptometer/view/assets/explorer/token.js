@@ -120,6 +120,6 @@ function drawToken() {
 /** Pin a token, beside the others or alone; a pinned one alone is let go. */
 function pin(token, beside = false) {
   const has = chosen.pins.includes(token);
-  if (beside) choose("pins", has ? chosen.pins.filter((other) => other !== token) : [...chosen.pins, token].slice(-4));
+  if (beside) choose("pins", has ? chosen.pins.filter((other) => other !== token) : [...chosen.pins, token].slice(-3));
   else choose("pins", has && chosen.pins.length === 1 ? [] : [token]);
 }
