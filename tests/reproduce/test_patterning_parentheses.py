@@ -55,7 +55,7 @@ def test_plan_lowers_what_hurts_nested_and_raises_what_hurts_the_other(results):
     h = arms["log-odds+"].h
     assert np.argmin(h) == 2 and np.argmax(h) == 4
     assert np.isclose(np.abs(h).sum(), TOTAL)
-    assert np.array_equal(arms["replanned-kept"].h, -h) and np.allclose(arms["replanned+half"].h, h / 2)
+    assert np.array_equal(arms["replanned+kept"].h, h) and np.allclose(arms["replanned+half"].h, h / 2)
     assert arms["replanned+kept"].dosing == Dosing() and arms["log-odds+"].dosing == RELEASE
 
 
@@ -70,7 +70,7 @@ def test_controls_have_the_size_and_timing_of_the_planned_arms_and_neutral_ones_
     cosines = {n: row @ a.h / np.linalg.norm(row) / np.linalg.norm(a.h) for n, a in arms.items()}
     assert max(abs(c) for n, c in cosines.items() if n.startswith("neutral")) < 1e-12
     assert max(abs(c) for n, c in cosines.items() if n.startswith("random")) > 0.05
-    assert sum(n.startswith("random") for n in arms) == 5 == sum(n.startswith("neutral") for n in arms)
+    assert sum(n.startswith("random") for n in arms) == 5
     assert not np.allclose(arms["random-0"].h, controls(results.response, SIZE, seed=4)["random-0"].h)
 
 

@@ -36,7 +36,7 @@ RELEASE = Dosing(0.75, 0.75)
 VARIANTS: Mapping[str, tuple[float, Dosing]] = {
     "half": (0.5, RELEASE), "kept": (1.0, Dosing()), "early": (1.0, Dosing(0.3, 0.3)),
 }  # fmt: skip
-"""Further planned arms: multiple of the primary size, and when its weights act. ``kept`` never lets go."""
+"""Further arms towards Nested: multiple of the primary size, and when the weights act. ``kept`` never lets go."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Size:
         targets: Names in `TARGETS`.
         variants: Names in `VARIANTS`.
         singles: Probes that are mixed in alone, both ways.
-        random: Random directions, and as many of which no effect is predicted.
+        random: Random directions.
+        neutral: Random directions without their part along the response, so that no effect is predicted.
         total: Sum of |h_j| of every arm but ``half``.
     """
 
@@ -67,6 +68,7 @@ class Size:
     variants: tuple[str, ...]
     singles: tuple[str, ...]
     random: int
+    neutral: int
     total: float
 
 
@@ -94,11 +96,11 @@ variants.
 
 SIZES = {
     "smoke": Size(
-        protocol(40, 2000, test=100), 3, 2, 0, 1, 5, ("fixed", "log-odds"), ("kept",), ("almost_equal",), 1, TOTAL
+        protocol(40, 2000, test=100), 3, 2, 0, 1, 5, ("fixed", "log-odds"), ("kept",), ("almost_equal",), 1, 1, TOTAL
     ),
-    "cpu": Size(protocol(1000, 200_000), 40, 20, 20, 3, 40, tuple(TARGETS), tuple(VARIANTS), LARGE, 5, TOTAL),
+    "cpu": Size(protocol(1000, 200_000), 40, 20, 20, 3, 40, tuple(TARGETS), tuple(VARIANTS), LARGE, 5, 3, TOTAL),
     "gpu": Size(
-        protocol(3000, 200_000), 60, 60, 60, 8, 200, tuple(TARGETS), tuple(VARIANTS), tuple(PROPERTIES), 5, TOTAL
+        protocol(3000, 200_000), 60, 60, 60, 8, 200, tuple(TARGETS), tuple(VARIANTS), tuple(PROPERTIES), 5, 5, TOTAL
     ),
 }
 
@@ -140,8 +142,7 @@ def planned(first: Response, every: Response, size: Size) -> dict[str, Mix]:
             arms[f"{name}+"], arms[f"{name}-"] = Mix(h, size.seeds), Mix(-h, size.seeds)
             for variant in size.variants if name == "replanned" else ():
                 factor, dosing = VARIANTS[variant]
-                for sign in "+-":
-                    arms[f"{name}{sign}{variant}"] = Mix(float(f"{sign}1") * factor * h, size.few, dosing)
+                arms[f"{name}+{variant}"] = Mix(factor * h, size.few, dosing)
     return arms
 
 
@@ -154,7 +155,7 @@ def controls(found: Response, size: Size, seed: int) -> dict[str, Mix]:
     for number in range(size.random):
         arms[f"random-{number}"] = Mix(scaled(_normal(seed, "random", number), size.total), size.few)
     row = found.chi[found.observables.index("log-odds nested")]
-    for number in range(size.random):
+    for number in range(size.neutral):
         h = _normal(seed, "neutral", number)
         arms[f"neutral-{number}"] = Mix(scaled(h - row * (row @ h) / (row @ row), size.total), size.few)
     return arms

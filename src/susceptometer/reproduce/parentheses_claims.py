@@ -21,6 +21,9 @@ Array = NDArray[np.float64]
 SWING, RISE = 0.40, 0.20
 """Wanted differences of P(Nested): between the two planned arms, and between the one towards Nested and the base."""
 
+AFTERWARDS = {"replanned": "; planned again from more solutions after the arms log-odds had been seen at seed 1"}
+"""What must be said of an arm that was not fixed beforehand."""
+
 LOST_ACCURACY = 0.001
 """Accuracy in distribution counts as unchanged down to the base arm's less this."""
 
@@ -149,7 +152,7 @@ def steer_claim(results: Results, name: str) -> Claim:
     h = ", ".join(f"{p} {v:+.2f}" for p, v in zip(PROPERTIES, arm.mix.h, strict=True))
     return Claim(
         f"Planned arms move P(Nested); '{name}', sum |h| {np.abs(arm.mix.h).sum():.2f}, weights on for the first "
-        f"{arm.mix.dosing.full:.0%} of training, then the unchanged training set",
+        f"{arm.mix.dosing.full:.0%} of training, then the unchanged training set{AFTERWARDS.get(name, '')}",
         "wang2026: patterning selects the algorithm; shares unknown",
         f"towards Nested {up}, base {start}, towards Equal-Count {down}; difference {100 * swing:+.0f} points "
         f"(Fisher p {fisher(up, down):.1g}), against base {100 * rise:+.0f} (p {fisher(up, start):.1g}; towards "
@@ -197,7 +200,7 @@ def _survivors(arm: Arm) -> tuple[int, int]:
 
 
 def dose_claim(results: Results) -> Claim:
-    """Half the size, and weights that are never released or released early, beside the primary arms."""
+    """Half the size, and weights that are never released or released early, beside the planned arm."""
     names = [n for n in results.starting("replanned") if n[-1] not in "+-"]
     ours = "; ".join(
         f"{n}: Nested {results.nested(n)}, Equal-Count {results.equal(n)}, accuracy {results.accuracy(n):.4f}"
