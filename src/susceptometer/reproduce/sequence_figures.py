@@ -127,7 +127,7 @@ def _text_curve(axes: Axes, setting: Setting, cell: tuple[int, float], color: st
     axes.plot(found["kept"], told, color=color, linewidth=0.7, linestyle=":")
     axes.plot([], [], color=color, label=f"nβ {n_beta:g}")
     amount = text_runs.TEXT_AMOUNTS[setting.scale]
-    for count in amount.counts if step in amount.sampled else ():
+    for count in amount.counts if n_beta in amount.sampled.get(step, ()) else ():
         value = text_runs.cut_llc(setting, step, count, n_beta)
         error = value.std(ddof=1) / np.sqrt(len(value)) / abs(whole)
         axes.errorbar(count, value.mean() / whole, yerr=error, fmt="o", markersize=4, color=color)

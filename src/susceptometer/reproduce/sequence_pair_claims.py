@@ -57,7 +57,7 @@ def _linear(fits: Arrays, surprisal: Arrays, form: int) -> Claim:
         f"{shown}; reliable part {', '.join(f'{_reliable(fits, mask):.2f}' for mask in chosen)}; pair 1 from the two "
         f"counted surprisals {one:.3f}",
         verdict,
-        f"as many random functions of the token's identity: {null}; tokens permuted within rows: at most {mixed:.3f}",
+        f"{width['bigram']} random functions of the token's identity: {null}; tokens permuted within rows: at most {mixed:.3f}",
     )
 
 
@@ -70,13 +70,14 @@ def _tokens(fits: Arrays, last: Arrays, form: int) -> Claim:
         parts.append(f"pair {pc}: {levels} of {_reliable(fits, mask):.2f} reliable")
         gain = last["fixed"][2][mask].mean() - last["fixed"][1][mask].mean()
         three += gain > 2 * last["fixed error"][2][mask].mean()
-        two += last["fixed"][1][mask].mean() > 0.5 * _reliable(fits, mask)
+        over = last["fixed"][1][mask].mean() - 0.5 * _reliable(fits, mask)
+        two += over > 2 * last["fixed error"][1][mask].mean()
     return Claim(
         f"{FORMS[form]}: the principal pairs are functions of the last two tokens, the target included, or of three",
         "not published; the share is the R² of the best function of the last tokens (derived)",
         f"variance decided by the token, two, three tokens, on the {100 * last['coverage'][2]:.0f} % of tokens whose "
-        f"three last recur elsewhere: {'; '.join(parts)}; two tokens decide more than half of {two} of {FIRST}, a "
-        f"third adds to {three}",
+        f"three last recur elsewhere: {'; '.join(parts)}; two tokens decide more than half (by two "
+        f"errors) of {two} of {FIRST}, a third adds to {three}",
         "agrees" if two == FIRST else "partly" if two else "differs",
         f"tokens permuted within rows: largest |share| {np.abs(last['null'][:3][:, fits['form'] == form]).max():.3f}, "
         f"{np.abs(last['null'] / last['null error'])[:3].max():.1f} errors",

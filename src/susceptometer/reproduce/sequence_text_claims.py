@@ -49,8 +49,8 @@ def resolved(found: Arrays) -> int:
 def _expansion(setting: Setting) -> Claim:
     """One run under the whole loss tells the coefficient of every truncation."""
     amount, rows, scores = text_runs.TEXT_AMOUNTS[setting.scale], [], []
-    for step in amount.sampled:
-        for n_beta in amount.n_betas:
+    for step, n_betas in amount.sampled.items():
+        for n_beta in n_betas:
             found = text_runs.sensitivity(setting, step, n_beta)
             for count in amount.counts:
                 direct = text_runs.cut_llc(setting, step, count, n_beta)
@@ -100,7 +100,7 @@ def _resolved(setting: Setting, step: int) -> Claim:
 def _sampled(setting: Setting, step: int, n_beta: float) -> str:
     """Truncations that were sampled on their own."""
     amount = text_runs.TEXT_AMOUNTS[setting.scale]
-    if step not in amount.sampled:
+    if n_beta not in amount.sampled.get(step, ()):
         return ""
     values = {count: text_runs.cut_llc(setting, step, count, n_beta) for count in amount.counts}
     return " (sampled: " + ", ".join(f"{count} modes {_pm(value)}" for count, value in values.items()) + ")"
@@ -109,8 +109,8 @@ def _sampled(setting: Setting, step: int, n_beta: float) -> str:
 def _null(setting: Setting, step: int) -> str:
     """As many random output vectors."""
     amount = text_runs.TEXT_AMOUNTS[setting.scale]
-    if step not in amount.sampled:
-        return "sampled at other checkpoints"
+    if step != -1:
+        return "sampled at the last checkpoint"
     n_beta, count = amount.n_betas[0], amount.counts[-1]
     null = text_runs.cut_llc(setting, step, count, n_beta, null=True)
     return f"{count} random output vectors at n_beta {n_beta:g}: {_pm(null)}"

@@ -1,5 +1,6 @@
 """Measurements on real text: modes of its n-grams and of a model, and the model's coefficient on truncated labels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -41,7 +42,7 @@ FREQUENT = 20
 
 @dataclass(frozen=True)
 class TextAmount:
-    """How much a scale measures on text; truncations are sampled on their own at the checkpoints ``sampled``."""
+    """How much a scale measures on text; truncations are sampled on their own at the cells ``sampled``."""
 
     rows: int
     counts: tuple[int, ...]
@@ -49,14 +50,20 @@ class TextAmount:
     steps: tuple[int, ...]
     groups: int
     draws: int
-    sampled: tuple[int, ...] = (-1,)
+    sampled: Mapping[int, tuple[float, ...]]
+    """Checkpoint to temperatures; the null is sampled at the last checkpoint."""
 
+
+TEMPERATURES = (10.0, 30.0, 100.0, 300.0, 1000.0)
 
 TEXT_AMOUNTS = {
-    "smoke": TextAmount(64, (64,), (30.0,), (-1,), 2, 3),
-    "cpu": TextAmount(4096, (64, 256), (10.0, 30.0, 100.0, 300.0), (0, 1, 2, 3, -1), 6, 12, (1, -1)),
+    "smoke": TextAmount(64, (64,), (30.0,), (-1,), 2, 3, {-1: (30.0,)}),
+    "cpu": TextAmount(
+        4096, (64, 256), TEMPERATURES[:4], (0, 1, 2, 3, -1), 6, 12, {1: TEMPERATURES[:2], -1: TEMPERATURES[:4]}
+    ),
     "gpu": TextAmount(
-        4096, (1, 8, 32, 64, 128, 256), (10.0, 30.0, 100.0, 300.0, 1000.0), (0, 1, 2, 3, -1), 16, 200, (0, 1, 2, 3, -1)
+        4096, (1, 8, 32, 64, 128, 256), TEMPERATURES, (0, 1, 2, 3, -1), 16, 200,
+        dict.fromkeys((0, 1, 2, 3, -1), TEMPERATURES),
     ),
 }
 
