@@ -57,7 +57,8 @@ def _linear(fits: Arrays, surprisal: Arrays, form: int) -> Claim:
         f"{shown}; reliable part {', '.join(f'{_reliable(fits, mask):.2f}' for mask in chosen)}; pair 1 from the two "
         f"counted surprisals {one:.3f}",
         verdict,
-        f"{width['bigram']} random functions of the token's identity: {null}; tokens permuted within rows: at most {mixed:.3f}",
+        f"{width['bigram']} random functions of the token's identity: {null}; tokens permuted within rows: at most "
+        f"{mixed:.3f}",
     )
 
 
