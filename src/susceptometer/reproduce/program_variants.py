@@ -23,7 +23,7 @@ NEXT_STATES = np.array([0, 1, 1, 1, 0, 1])
 
 DRAWS: dict[Scale, Mapping[str, int]] = {
     "smoke": {"detectA's next states": 60, "any table": 2_000},
-    "cpu": {"detectA's next states": 10_000, "any table": 400_000},
+    "cpu": {"detectA's next states": 3_000, "any table": 100_000},
     "gpu": {"detectA's next states": 100_000, "any table": 8_000_000},
 }
 """Tables drawn of either kind."""
