@@ -8,7 +8,7 @@ import pytest
 from susceptometer.domains.basin import Basin, meanings
 from susceptometer.domains.parentheses_probes import PROPERTIES
 from susceptometer.domains.parentheses_training import Behaviour, Dosing
-from susceptometer.reproduce.parentheses_arms import RELEASE, SIZES, TOTAL, Mix, controls, planned
+from susceptometer.reproduce.parentheses_arms import RELEASE, SIZES, TOTAL, VARIANTS, Mix, controls, planned
 from susceptometer.reproduce.parentheses_claims import Results, accuracy_claim, release_claim, steer_claim
 from susceptometer.reproduce.parentheses_meanings import arms_claim, correlation, directions, meaning_claim, moved
 from susceptometer.reproduce.parentheses_runs import Arm, Course, joined_basins
@@ -16,7 +16,7 @@ from susceptometer.reproduce.registry import page, reproduce
 from susceptometer.reproduce.setting import Setting
 
 COUNT, MODELS = len(PROPERTIES), 40
-SIZE = SIZES["cpu"]
+SIZE = replace(SIZES["cpu"], variants=tuple(VARIANTS), neutral=3)
 
 
 def noisy_basin(seed, mean):

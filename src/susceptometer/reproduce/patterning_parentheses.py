@@ -63,7 +63,7 @@ REPRODUCTION = Reproduction(
     version=2,
     cost={
         "smoke": "about 5 s on one core",
-        "cpu": "about 17 minutes on one idle core (27 arms of 20 or 40 models, 20 in the bank, 12 readings)",
+        "cpu": "about 12 minutes on one idle core (18 arms of 20 or 40 models, 20 in the bank, 12 readings)",
         "gpu": "60 models per arm, 3,000 steps, all single probes: hours on a CPU, not measured on a GPU",
     },
 )
