@@ -43,7 +43,8 @@ def machine_diagram(machine: Machine, axes: Axes | None = None) -> Figure:
             axes.add_patch(Circle(_spot(place), radius * 0.9, fill=False, edgecolor=INK, zorder=4))
         axes.text(place[0], place[1], state, ha="center", va="center", fontsize=8, color=INK, zorder=5)
     axes.set_title(machine.name, fontsize=10, color=INK)
-    reach = np.abs(places - middle).max(0) + radius + np.asarray([0.75, 0.75 + 0.15 * (len(places) > 2)])
+    above = 0.75 + 0.15 * (len(places) > 2) + 0.3 * (len(places) > 4)
+    reach = np.abs(places - middle).max(0) + radius + np.asarray([0.75, above])
     axes.set_xlim(middle[0] - reach[0], middle[0] + reach[0])
     axes.set_ylim(middle[1] - reach[1], middle[1] + reach[1])
     axes.set_aspect("equal")
@@ -248,13 +249,14 @@ def exact_against_sampled_response(rows: Sequence[tuple[str, np.ndarray, np.ndar
 
 def response_map(squares: Sequence[str], words: Sequence[str], chi: np.ndarray) -> Figure:
     """Susceptibilities ``[squares, inputs]`` as a heat map with numbers; rows that answer alike lie together."""
-    order = np.lexsort((-chi).T[::-1])[::-1]
+    scaled = chi / np.abs(chi).max(1, keepdims=True)
+    order = np.lexsort(np.round(scaled, 6).T[::-1])
     figure = Figure(figsize=(2.6 + 0.62 * len(words), 1.0 + 0.26 * len(squares)), layout="constrained")
     axes = figure.subplots()
-    shown = chi[order] / np.abs(chi[order]).max(1, keepdims=True)
-    axes.imshow(shown, cmap=DIVERGING, vmin=-1, vmax=1, aspect="auto")
+    axes.imshow(scaled[order], cmap=DIVERGING, vmin=-1, vmax=1, aspect="auto")
     for (i, j), value in np.ndenumerate(chi[order]):
-        axes.text(j, i, f"{value:.3g}", ha="center", va="center", fontsize=6.5, color=INK)
+        colour = "#ffffff" if scaled[order][i, j] < -0.8 else INK
+        axes.text(j, i, f"{value:.3g}", ha="center", va="center", fontsize=6.5, color=colour)
     axes.set_xticks(range(len(words)), words, fontsize=8)
     axes.set_yticks(range(len(squares)), [squares[i] for i in order], fontsize=7)
     axes.xaxis.tick_top()
