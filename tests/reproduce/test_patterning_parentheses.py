@@ -8,10 +8,10 @@ import pytest
 from susceptometer.domains.basin import Basin, meanings
 from susceptometer.domains.parentheses_probes import PROPERTIES
 from susceptometer.domains.parentheses_training import Behaviour, Dosing
-from susceptometer.reproduce.parentheses_arms import RELEASE, SIZES, TOTAL, VARIANTS, Mix, controls, planned
-from susceptometer.reproduce.parentheses_claims import Results, accuracy_claim, release_claim, steer_claim
+from susceptometer.reproduce.parentheses_arms import RELEASE, SIZES, TOTAL, VARIANTS, Mix, controls, planned, repeated
+from susceptometer.reproduce.parentheses_claims import Results, accuracy_claim, release_claim, repeat_claim, steer_claim
 from susceptometer.reproduce.parentheses_meanings import arms_claim, correlation, directions, meaning_claim, moved
-from susceptometer.reproduce.parentheses_runs import Arm, Course, joined_basins
+from susceptometer.reproduce.parentheses_runs import Arm, Course, joined_basins, seeds
 from susceptometer.reproduce.registry import page, reproduce
 from susceptometer.reproduce.setting import Setting
 
@@ -150,3 +150,19 @@ def test_smoke(tmp_path):
     assert [row.ours for row in table.claims] == [row.ours for row in again.claims]
     assert len(table.claims) >= 12
     assert page(table, setting).count("<figure>") == 3
+
+
+def test_the_repeat_is_the_same_plan_on_fresh_seeds(results):
+    arms = planned(results.response, results.response, SIZE)
+    again = repeated(arms, SIZE)
+    assert np.array_equal(again["repeat+"].h, arms["replanned+"].h) and again["repeat-base"].h.any() == False  # noqa: E712
+    fresh = set(seeds(1, again["repeat+"].models, again["repeat+"].first))
+    assert not fresh & set(seeds(1, SIZE.seeds)) and not fresh & set(seeds(0, SIZE.bank))
+    assert repeated({}, SIZE) == {}
+
+
+@pytest.mark.parametrize(("plus", "accuracy", "verdict"), [(28, 1.0, "agrees"), (28, 0.99, "partly"), (8, 1.0, "open")])
+def test_a_repeat_must_move_the_share_at_equal_accuracy(results, plus, accuracy, verdict):
+    h = results.arms["log-odds+"].mix.h
+    again = [arm("repeat-base", 0 * h, 4), arm("repeat+", h, plus, accuracy), arm("repeat-", -h, 8 if plus == 8 else 0)]
+    assert repeat_claim(replace(results, again={a.name: a for a in again})).verdict == verdict

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ TARGETS: Mapping[str, Mapping[str, float]] = {
     "log-odds": {"log-odds nested": 1.0},
 }
 """Planned arms ``NAME+`` favour Nested by these targets, ``NAME-`` are the same with the sign flipped."""
+
+FRESH = 500
+"""Place of the first model of the arms that repeat ``replanned``."""
 
 MEANING = {"replanned": "log-odds"}
 """Arms that ask for the target of another name."""
@@ -113,11 +116,13 @@ class Mix:
         h: Mixing amounts of the probes ``[probes]``.
         models: How many.
         dosing: When the mixture acts.
+        first: Place of the first model in the run's list of seeds.
     """
 
     h: Array
     models: int
     dosing: Dosing = RELEASE
+    first: int = 0
 
 
 def base(size: Size) -> Mix:
@@ -159,6 +164,14 @@ def controls(found: Response, size: Size, seed: int) -> dict[str, Mix]:
         h = _normal(seed, "neutral", number)
         arms[f"neutral-{number}"] = Mix(scaled(h - row * (row @ h) / (row @ row), size.total), size.few)
     return arms
+
+
+def repeated(arms: Mapping[str, Mix], size: Size) -> dict[str, Mix]:
+    """``replanned`` once more, beside a base of its own, on seeds that no arm had seen when it was planned."""
+    if "replanned+" not in arms:
+        return {}
+    both = {f"repeat{sign}": replace(arms[f"replanned{sign}"], models=size.few, first=FRESH) for sign in "+-"}
+    return {"repeat-base": Mix(np.zeros(len(PROPERTIES)), size.few, first=FRESH), **both}
 
 
 def scaled(h: Array, total: float) -> Array:

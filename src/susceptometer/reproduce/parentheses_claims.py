@@ -1,7 +1,7 @@
 """Claims of the parentheses experiment: solutions, coefficients, steered arms against controls."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ class Results:
     basins: Mapping[str, Sequence[Basin]]
     response: Response
     arms: Mapping[str, Arm]
+    again: Mapping[str, Arm] = field(default_factory=dict)
 
     def nested(self, name: str) -> Share:
         """P(Nested) of an arm."""
@@ -63,6 +64,7 @@ def all_claims(results: Results) -> list[Claim]:
     """All rows but those that compare predictions with outcomes."""
     found = [protocol_claim(results), baseline_claim(results), llc_claim(results), response_claim(results)]
     found += [refused_claim(results), *(steer_claim(results, name) for name in results.pairs)]
+    found += [repeat_claim(results)] if results.again else []
     return [*found, release_claim(results), dose_claim(results), accuracy_claim(results), clip_claim(results)]
 
 
@@ -163,6 +165,27 @@ def steer_claim(results: Results, name: str) -> Claim:
         else "differs" if swing < 0 else "open",
         null=(", ".join(f"{one} {results.nested(one)}" for one in others) or "none at this scale")
         + f"; intervals that touch the arm towards Nested: {beside or 'none'}",
+    )  # fmt: skip
+
+
+def repeat_claim(results: Results) -> Claim:
+    """The replanned pair on fresh seeds, fixed before any of them was trained."""
+    shares = {name: share(arm.found.is_nested) for name, arm in results.again.items()}
+    accuracy = {name: float(arm.found.accuracy.mean()) for name, arm in results.again.items()}
+    up, down, start = (shares[f"repeat{one}"] for one in ("+", "-", "-base"))
+    touching = [n for n in results.starting("random", "neutral") if not apart(up, results.nested(n))]
+    moved = up.value - down.value >= SWING and up.value - start.value >= RISE and apart(up, down) and apart(up, start)
+    fair = min(accuracy.values()) >= accuracy["repeat-base"] - LOST_ACCURACY
+    first = next(iter(results.again.values())).mix.first
+    return Claim(
+        f"'replanned' repeated on seeds from place {first} on, everything fixed before they were trained",
+        "wang2026: patterning selects the algorithm; shares unknown",
+        f"towards Nested {up}, base {start}, towards Equal-Count {down}; Fisher p {fisher(up, down):.1g} "
+        f"between the two, {fisher(up, start):.1g} against base; accuracy "
+        + ", ".join(f"{name} {value:.4f}" for name, value in accuracy.items()),
+        "agrees" if moved and fair and not touching else "partly" if fisher(up, down) < 0.05 and up.value > down.value
+        else "open",
+        null=f"random directions above; intervals that touch the arm towards Nested: {touching or 'none'}",
     )  # fmt: skip
 
 

@@ -111,7 +111,7 @@ def _trained(setting: Setting, size: Size, name: str, mix: Mix) -> Arrays:
 
     with TemporaryDirectory() as folder:
         params = trained_arm(
-            looked_at(size.protocol), weights if mix.h.any() else None, seeds(setting.seed, mix.models),
+            looked_at(size.protocol), weights if mix.h.any() else None, seeds(setting.seed, mix.models, mix.first),
             into=Path(folder), dosing=mix.dosing, measure=look,
         )  # fmt: skip
     return {
@@ -123,9 +123,9 @@ def _trained(setting: Setting, size: Size, name: str, mix: Mix) -> Arrays:
     }  # fmt: skip
 
 
-def seeds(seed: int, models: int) -> range:
-    """Seeds of the models of every arm of a run."""
-    return range(1000 * seed, 1000 * seed + models)
+def seeds(seed: int, models: int, first: int = 0) -> range:
+    """Seeds of the models of an arm of a run."""
+    return range(1000 * seed + first, 1000 * seed + first + models)
 
 
 def looked_at(protocol: Protocol) -> Protocol:
