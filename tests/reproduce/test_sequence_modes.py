@@ -9,6 +9,7 @@ import torch
 from susceptometer.domains.pico import making_of
 from susceptometer.domains.sequence_net import SignNet, descend, derivatives, minimised, mode_slopes, population_loss
 from susceptometer.domains.sequence_text import model_modes, propensities, rotated, truncated_subject
+from susceptometer.reproduce import sequence_pair_claims, sequence_pairs
 from susceptometer.reproduce import sequence_text_runs as text_runs
 from susceptometer.reproduce.registry import page, reproduce
 from susceptometer.reproduce.sequence_runs import source_and_cut
@@ -31,6 +32,20 @@ def test_claims_at_smoke_scale(setting):
     assert all("carry the principal pairs" in text or "functions of the last two" in text for text in differs)
     assert "token hash" in table.provenance["text"]
     assert page(table, setting).count("<figure>") == 7
+
+
+def test_a_pair_that_modes_carry_would_be_reported(setting):
+    """Planted: with R² 0.9 from both kinds of modes the row agrees, and with less left over the induction row fails."""
+    fits, last = dict(sequence_pairs.pair_fits(setting)), dict(sequence_pairs.pair_recurrence(setting))
+    surprisal = sequence_pairs.pair_surprisal(setting)
+    assert sequence_pair_claims._linear(fits, surprisal, 0).verdict == "differs"
+    planted = {**fits, "R2 both": np.full_like(fits["R2 both"], 0.9)}
+    assert sequence_pair_claims._linear(planted, surprisal, 0).verdict == "agrees"
+    sure = {**fits, "reliability": np.full_like(fits["reliability"], 0.95), "induction": fits["pc"] == 2}
+    short = {key: np.full_like(value, 0.4 if "error" not in key else 0.01) for key, value in last.items()}
+    assert sequence_pair_claims._induction(sure, short).verdict == "agrees"
+    whole = {**short, "fixed": np.full_like(short["fixed"], 0.94)}
+    assert sequence_pair_claims._induction(sure, whole).verdict == "differs"
 
 
 def test_all_modes_leave_the_loss_of_a_language_model_alone(setting):

@@ -55,7 +55,8 @@ def _linear(fits: Arrays, surprisal: Arrays, form: int) -> Claim:
         f"mean of {len(np.unique(fits['seed']))} training seeds)",
         "chi is a sum over modes; no number (baker2025)",
         f"{shown}; reliable part {', '.join(f'{_reliable(fits, mask):.2f}' for mask in chosen)}; pair 1 from the two "
-        f"counted surprisals {one:.3f}",
+        f"counted surprisals {one:.3f}; largest canonical correlation of {int(fits['pc'].max())} pairs with both kinds "
+        f"of modes, held out, {fits['canonical'][form :: len(FORMS), 0].mean():.2f}",
         verdict,
         f"{width['bigram']} random functions of the token's identity: {null}; tokens permuted within rows: at most "
         f"{mixed:.3f}",
