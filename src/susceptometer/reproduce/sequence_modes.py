@@ -192,7 +192,7 @@ REPRODUCTION = Reproduction(
     sources=["chen2025", "lau2023", "baker2025"],
     run=run,
     cost={
-        "smoke": "15 s on one core",
+        "smoke": "about 20 s on one core",
         "cpu": "about an hour on one core, half of it the chains of structural-inference (copy its chi-*.npz and "
         "text-*.npz to reading/ to go on from them); every cell is kept",
         "gpu": "about 3 hours on one core (the networks are too small for a GPU)",
