@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from domains.hf_family import COMMON, tokens
 from susceptometer.compute.options import ReadOptions
 from susceptometer.compute.read import read
+from susceptometer.domains.hf_data import token_texts
 from susceptometer.domains import hf_model, hf_placed, language
 from susceptometer.domains.hf import language_subject
 from susceptometer.domains.hf_model import load_model, skeleton
@@ -249,3 +250,15 @@ def test_pythia_14m_from_a_folder_to_the_page(tmp_path):
     assert "blocks.5.attn.head.3" in page.read_text(encoding="utf-8")
     again = replace(options, progress=False)
     assert read(subject, ["5:3", "5:mlp"], recipe=recipe, seed=0, into=tmp_path / "run", options=again).components
+
+
+def test_a_word_start_keeps_its_space_in_a_sentencepiece_vocabulary():
+    """Decoded alone, Llama's token for " the" reads "the": indistinguishable from a word part."""
+    words = {"<unk>": 0, "▁the": 1, "the": 2, "n": 3, "▁": 4, "<0x0A>": 5, ".": 6}
+    made = Tokenizer(models.BPE(vocab=words, merges=[], unk_token="<unk>", byte_fallback=True))
+    made.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(content=" ", left=1)]
+    )
+    fast = hf.PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>")
+    assert fast.decode([1]) == "the"
+    assert token_texts(fast)[1:] == [" the", "the", "n", " ", "\n", "."]

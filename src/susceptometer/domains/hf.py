@@ -10,7 +10,7 @@ from torch.func import functional_call
 from transformers import PreTrainedModel
 
 from susceptometer.domains.hf_components import hf_components
-from susceptometer.domains.hf_data import TokenSource, check_vocabulary, token_rows
+from susceptometer.domains.hf_data import TokenSource, check_vocabulary, token_rows, token_texts
 from susceptometer.domains.hf_model import Source, context_length, load_model, skeleton
 from susceptometer.domains.hf_stages import HFStages
 from susceptometer.posterior.subject import Subject
@@ -101,6 +101,5 @@ def _meta(original: PreTrainedModel, twin: PreTrainedModel, tokenizer: object | 
     }
     if tokenizer is not None:
         size = twin.get_input_embeddings().weight.shape[0]
-        ids = range(min(size, len(tokenizer)))
-        meta["token_strings"] = [tokenizer.decode([i]) for i in ids]
+        meta["token_strings"] = token_texts(tokenizer)[:size]
     return meta

@@ -1,6 +1,7 @@
 """Rows of tokens for a language model: read, checked, and refused with the place of the fault."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,3 +95,21 @@ def _check_shape(tokens: Tensor, where: str) -> None:
             why="a row needs at least one input and one target",
             do="pass integers of shape [rows, K] with K >= 2",
         )
+
+
+def token_texts(tokenizer: Any) -> list[str]:
+    """What each token id adds to a text, ``[vocabulary]``.
+
+    A SentencePiece tokenizer drops the space before a token that it decodes alone, so word start and word part would
+    look the same. Tokens are therefore decoded behind a letter, which is then cut off.
+    """
+
+    def decode(*ids: int) -> str:
+        return tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
+
+    count = len(tokenizer)
+    anchor = next((i for i in range(count) if decode(i).isalpha() and decode(i, i) == 2 * decode(i)), None)
+    if anchor is None:
+        return [decode(i) for i in range(count)]
+    letters = decode(anchor)
+    return [decode(anchor, i).removeprefix(letters) for i in range(count)]

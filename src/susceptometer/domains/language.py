@@ -234,10 +234,12 @@ def encoder_of(model: str) -> Encoder:
 
 
 def _hub_encoder(tokenizer: Any) -> Encoder:
+    from susceptometer.domains.hf_data import token_texts
+
     def encode(texts: Sequence[str]) -> list[list[int]]:
         return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
 
-    strings = tuple(tokenizer.decode([i]) for i in range(len(tokenizer)))
+    strings = tuple(token_texts(tokenizer))
     start = tokenizer.bos_token_id
     return Encoder(encode, start, start if start is not None else tokenizer.eos_token_id, strings)
 

@@ -37,6 +37,7 @@ TILE = (504, 512)
 GPU_TILE = (4096, 8192)
 """The same on a GPU, where a tile must fill the machine."""
 
+
 @dataclass(frozen=True)
 class Readout:
     """The output layer: logits = softcap(hidden @ weight.T + bias).
@@ -150,9 +151,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (*_full_backward(readout, hidden, targets, losses, grad), None, None, None)
 
 
-def _sweep(
-    hidden: Tensor, readout: Readout, targets: Tensor, *, sloped: bool
-) -> tuple[Tensor, Tensor]:
+def _sweep(hidden: Tensor, readout: Readout, targets: Tensor, *, sloped: bool) -> tuple[Tensor, Tensor]:
     """One pass over all tiles: losses ``[n]`` and, if ``sloped``, slopes ``[n, d]``."""
     gpu, own_logits = on_gpu(hidden), readout.target_logits(hidden, targets)[:, None]
     if gpu and vocabulary.serves(hidden.shape[1], bias=readout.bias is not None, capped=readout.softcap is not None):
@@ -164,9 +163,7 @@ def _sweep(
         total[rows] += odds.sum(1)
         if sloped:
             half = readout.precision != "float32"
-            _product(
-                _times(odds, steep), readout.weight[entries], slopes[rows], half=half, add=True
-            )
+            _product(_times(odds, steep), readout.weight[entries], slopes[rows], half=half, add=True)
     if sloped:
         for rows in _slices(len(hidden), _tile(hidden)[0]):
             own = _times(readout.weight[targets[rows]], _steepness(readout, own_logits[rows]))
@@ -236,9 +233,7 @@ def _times(value: Tensor, factor: Tensor | None) -> Tensor:
     return value if factor is None else value * factor
 
 
-def _redo_overflow(
-    hidden: Tensor, readout: Readout, targets: Tensor, losses: Tensor, slopes: Tensor
-) -> None:
+def _redo_overflow(hidden: Tensor, readout: Readout, targets: Tensor, losses: Tensor, slopes: Tensor) -> None:
     """Overwrite rows whose odds left the range of float32, with the maximum as the shift."""
     lost = (~(losses < 69.0)).nonzero().reshape(-1)
     for rows in lost.split(64):
