@@ -54,7 +54,7 @@ def explorer_data(
     found = {label: usable_response(reading, form) for label, reading in readings.items()}
     names = _common(found)
     return ExplorerData(
-        title=f"{last.subject}, {_span(readings)}",
+        title=f"{_named(last.subject)}, {_span(readings)}",
         lead=_lead(last, names, form),
         components=tuple(names),
         tokens=token_facts(last.tokens, strings),
@@ -148,6 +148,11 @@ def _equal(one: xr.Dataset, other: xr.Dataset, key: str) -> bool:
         return (key in one.coords) == (key in other.coords)
     first: NDArray = one[key].to_numpy()
     return bool((first == other[key].to_numpy()).all())
+
+
+def _named(subject: str) -> str:
+    """A subject's name; of a folder given by its whole path the last part."""
+    return Path(subject).name if Path(subject).is_absolute() else subject
 
 
 def _span(readings: Mapping[str, Reading]) -> str:
