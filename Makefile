@@ -29,6 +29,7 @@ shapes: $(VENV)/.dev ## the default suite with every signature checked at run ti
 
 check: $(VENV)/.dev ## lint, types, architecture
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 	$(PYTEST) -q tests/architecture
 

@@ -22,7 +22,8 @@ from susceptometer.sampling.sgld import SGLD, LeimkuhlerMatthews
 
 AIM = Aim(n_beta=30, gamma=300, batch_rows=4)
 STEPS = [
-    (SGLD, 0.1, 4), *((LeimkuhlerMatthews, reach, 4) for reach in (0.25, 0.5, 1.0, 1.5)),
+    (SGLD, 0.1, 4),
+    *((LeimkuhlerMatthews, reach, 4) for reach in (0.25, 0.5, 1.0, 1.5)),
     *((LeimkuhlerMatthews, 1.0, rows) for rows in (1, 2, 8)),
 ]
 """Sampler, eps P_max / 2, rows of a mini-batch."""
@@ -55,7 +56,8 @@ def against_a_long_run(subject, head: str) -> None:
     small, parts = lean(), {head: subject.components[head]}
     plans = (found.recipe, long_run(found.recipe))
     (cost, short), (much, long) = (
-        timed(lambda plan=plan, seed=seed: read_here(small, parts, plan, seed=seed)) for seed, plan in enumerate(plans, 1)
+        timed(lambda plan=plan, seed=seed: read_here(small, parts, plan, seed=seed))
+        for seed, plan in enumerate(plans, 1)
     )
     values = [llc(reading) for reading in (short, long)]
     columns = [centred(reading) for reading in (short, long)]
@@ -63,7 +65,8 @@ def against_a_long_run(subject, head: str) -> None:
     print(
         f"{head}: recipe {cost:.0f} CPU s, LLC {values[0].value[0]:.2f} ± {values[0].error[0]:.2f}; eps/4 {much:.0f} CPU s, "
         f"LLC {values[1].value[0]:.2f} ± {values[1].error[0]:.2f}; chi slope {slope:.3f} ± {error:.3f}, "
-        f"correlation {np.corrcoef(columns[0].mean(0), columns[1].mean(0))[0, 1]:.4f}", flush=True,
+        f"correlation {np.corrcoef(columns[0].mean(0), columns[1].mean(0))[0, 1]:.4f}",
+        flush=True,
     )
 
 
@@ -102,7 +105,8 @@ def step_table(subject, head: str) -> None:
         print(
             f"{kind.__name__} eps P/2 = {reach}, {rows} rows: burn-in {plan.schedule.burn_in}, {seconds:.0f} CPU s, SNR per group "
             f"{signal / noise:.2f}, per CPU second {signal / noise / seconds:.3f}; LLC {value.value[0]:.2f} ± "
-            f"{value.error[0]:.2f}, |z| of chi {np.median(np.abs(susceptibility_coupled(reading).z(0))):.1f}", flush=True,
+            f"{value.error[0]:.2f}, |z| of chi {np.median(np.abs(susceptibility_coupled(reading).z(0))):.1f}",
+            flush=True,
         )
 
 

@@ -125,9 +125,7 @@ def leiden(near, kind, resolution):
 def hdbscan(points, way):
     from sklearn.cluster import HDBSCAN
 
-    return relabelled(
-        HDBSCAN(min_cluster_size=20, cluster_selection_method=way, copy=True).fit(points).labels_
-    )
+    return relabelled(HDBSCAN(min_cluster_size=20, cluster_selection_method=way, copy=True).fit(points).labels_)
 
 
 def recovery(plan, seed, *, with_hdbscan):
@@ -140,19 +138,11 @@ def recovery(plan, seed, *, with_hdbscan):
     methods = {
         "PageRank cuts, mutual graph": lambda: ours(points, near, "mutual", Effort(patience=500)),
         "PageRank cuts, union graph": lambda: ours(points, near, "union", Effort(patience=500)),
-        **{
-            f"Leiden, mutual graph, resolution {r}": lambda r=r: leiden(near, "mutual", r)
-            for r in (1, 10, 100)
-        },
-        **{
-            f"Leiden, union graph, resolution {r}": lambda r=r: leiden(near, "union", r)
-            for r in (1, 10, 100)
-        },
+        **{f"Leiden, mutual graph, resolution {r}": lambda r=r: leiden(near, "mutual", r) for r in (1, 10, 100)},
+        **{f"Leiden, union graph, resolution {r}": lambda r=r: leiden(near, "union", r) for r in (1, 10, 100)},
     }
     if with_hdbscan:
-        methods |= {
-            f"HDBSCAN, {way}": lambda way=way: hdbscan(points, way) for way in ("eom", "leaf")
-        }
+        methods |= {f"HDBSCAN, {way}": lambda way=way: hdbscan(points, way) for way in ("eom", "leaf")}
     rows = []
     for name, method in methods.items():
         start = time.process_time()
@@ -206,11 +196,7 @@ def main():
         rows = scaling(given)
     else:
         plan = ClumpPlan() if given.full else SMALL
-        rows = [
-            row
-            for seed in range(given.seeds)
-            for row in recovery(plan, seed, with_hdbscan=not given.full)
-        ]
+        rows = [row for seed in range(given.seeds) for row in recovery(plan, seed, with_hdbscan=not given.full)]
     if given.out:
         known = json.loads(given.out.read_text()) if given.out.exists() else []
         given.out.write_text(json.dumps(known + rows, indent=1))

@@ -49,7 +49,9 @@ def ours(browser, data, folder):
     page, seconds = opened(browser, path, "#stage[data-drawn]")
     print(f"explorer: {path.stat().st_size / 1e6:.1f} MB, points after {seconds:.2f} s")
     for what, script in OURS.items():
-        took = page.evaluate(f"() => {{ for (let k = 0; k < 8; k += 1) {{ {script}; }} const b = performance.now(); for (let k = 0; k < 8; k += 1) {{ {script}; }} return (performance.now() - b) / 8; }}")
+        took = page.evaluate(
+            f"() => {{ for (let k = 0; k < 8; k += 1) {{ {script}; }} const b = performance.now(); for (let k = 0; k < 8; k += 1) {{ {script}; }} return (performance.now() - b) / 8; }}"
+        )
         print(f"  {what:<36} {took:8.1f} ms")
 
 
@@ -65,8 +67,13 @@ def bokeh(browser, data, folder):
         return
     for backend in ("canvas", "webgl"):
         places, frame = next(iter(data.maps.values()))[-1], data.frames[-1]
-        columns = {"x": places[:, 0], "y": places[:, 1], "token": list(data.tokens.words), **{f"psi{k}": row for k, row in enumerate(frame.psi)},
-                   **{f"error{k}": row for k, row in enumerate(frame.error)}}
+        columns = {
+            "x": places[:, 0],
+            "y": places[:, 1],
+            "token": list(data.tokens.words),
+            **{f"psi{k}": row for k, row in enumerate(frame.psi)},
+            **{f"error{k}": row for k, row in enumerate(frame.error)},
+        }
         plot = figure(width=830, height=560, output_backend=backend, tools="pan,wheel_zoom,lasso_select")
         plot.scatter("x", "y", size=3, source=ColumnDataSource(columns), color=linear_cmap("psi0", "RdBu11", -2, 2))
         plot.add_tools(HoverTool(tooltips=[("token", "@token"), ("psi", "@psi0")]))
@@ -74,7 +81,9 @@ def bokeh(browser, data, folder):
         path.write_text(file_html(plot, INLINE, "tokens"), encoding="utf-8")
         page, seconds = opened(browser, path, "div.bk-Figure, .bk-Figure, [class*=bk]")
         page.wait_for_timeout(500)
-        print(f"Bokeh ({backend}): {path.stat().st_size / 1e6:.1f} MB, root after {seconds:.2f} s, pan {page.evaluate(PAN):.0f} ms a frame")
+        print(
+            f"Bokeh ({backend}): {path.stat().st_size / 1e6:.1f} MB, root after {seconds:.2f} s, pan {page.evaluate(PAN):.0f} ms a frame"
+        )
 
 
 if __name__ == "__main__":

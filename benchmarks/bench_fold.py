@@ -22,7 +22,13 @@ from susceptometer.domains.transformer import init_params, shapes
 from susceptometer.domains.transformer_components import transformer_components
 from susceptometer.domains.transformer_stages import TransformerStages
 
-SHAPE = {"hidden_size": 128, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 512, "vocab_size": 50304}
+SHAPE = {
+    "hidden_size": 128,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "intermediate_size": 512,
+    "vocab_size": 50304,
+}
 HEADS = 4
 
 
@@ -51,7 +57,9 @@ def row(name, stages, component, center, tokens, chains):
     carry = stages.prefix(component, {"tokens": tokens})
     out = [name, f"{chains} x {tokens.shape[0]} x {tokens.shape[1] - 1}"]
     for work in (observe, step):
-        one, many = (partial(work, stages, component, center.expand(n, -1).clone(), carry) for n in (chains, HEADS * chains))
+        one, many = (
+            partial(work, stages, component, center.expand(n, -1).clone(), carry) for n in (chains, HEADS * chains)
+        )
         alone, folded = HEADS * seconds(one), seconds(many)
         out += [f"{1000 * alone:.1f}", f"{1000 * folded:.1f}", f"{alone / folded - 1:+.0%}"]
     print("| " + " | ".join(out) + " |", flush=True)
@@ -67,7 +75,9 @@ def main():
         twin = skeleton(GPTNeoXForCausalLM(GPTNeoXConfig(**SHAPE)))
     neox, large = HFStages(twin), hf_components(twin)
     weights = dict(twin.named_parameters())
-    print("| model, head | chains x rows x tokens | observable, 4 passes, ms | 1 pass, ms | gain | step, 4 passes, ms | 1 pass, ms | gain |")
+    print(
+        "| model, head | chains x rows x tokens | observable, 4 passes, ms | 1 pass, ms | gain | step, 4 passes, ms | 1 pass, ms | gain |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     generator = torch.Generator().manual_seed(0)
     for chains, rows, length in ((1, 1, 65), (4, 4, 65), (4, 8, 129), (16, 4, 129)):

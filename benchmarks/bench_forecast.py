@@ -31,7 +31,13 @@ from susceptometer.sampling.recipe import Recipe, Schedule
 from susceptometer.sampling.sgld import LeimkuhlerMatthews
 
 RESULTS = Path(__file__).parent / "results"
-SHAPE = {"hidden_size": 128, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 512, "vocab_size": 50304}
+SHAPE = {
+    "hidden_size": 128,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "intermediate_size": 512,
+    "vocab_size": 50304,
+}
 
 
 def recipe(groups, draws, **changes):
@@ -122,7 +128,9 @@ def main():
     if file.exists():
         rows = {row["name"]: row for row in json.loads(file.read_text())}
     for name in chosen:
-        done = subprocess.run([sys.executable, __file__, "--one", name, *wall], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", name, *wall], capture_output=True, text=True, check=True
+        )
         rows[name] = json.loads(done.stdout.splitlines()[-1])
         file.write_text(json.dumps(list(rows.values()), indent=1))
         ordered = [rows[name] for name in ROWS if name in rows]

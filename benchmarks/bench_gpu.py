@@ -113,7 +113,9 @@ def recipe(groups, draws=10):
 
 def steps(at):
     """Chain-steps per second: one model at a time in plain PyTorch, the engine eager, the engine recorded."""
-    print("\n## Chain-steps per second\n\n| model | head | chains | plain PyTorch | engine | recorded | recorded / plain |\n|---|---|---|---|---|---|---|")
+    print(
+        "\n## Chain-steps per second\n\n| model | head | chains | plain PyTorch | engine | recorded | recorded / plain |\n|---|---|---|---|---|---|---|"
+    )
     for subject, head in ((pico(at), "1:3"), (neox(at), "0:0"), (neox(at), "5:0")):
         plain = 1 / at.seconds(lambda subject=subject: raw_step(subject))
         for groups in at.groups:
@@ -122,11 +124,17 @@ def steps(at):
                 posterior = LocalPosterior(subject, subject.components[head], how.n_beta, how.gamma)
                 noise = noise_for(0, ("bench",), range(groups), coupling=how.coupling, center=posterior.center)
                 batches = GroupBatches(posterior, how, seed=0, groups=range(groups))
-                before, captured.recorder_for = captured.recorder_for, captured.recorder_for if recorded else (lambda center: None)
+                before, captured.recorder_for = (
+                    captured.recorder_for,
+                    captured.recorder_for if recorded else (lambda center: None),
+                )
                 advance = advancing(posterior, how, batches, noise=noise, chains=4 * groups)
                 captured.recorder_for = before
                 found.append(4 * groups / at.seconds(lambda advance=advance: advance(1.0)))
-            print(f"| {subject.name} | {head} | {4 * groups} | {plain:,.0f} | {found[0]:,.0f} | {found[1]:,.0f} | {found[1] / plain:.1f}x |", flush=True)
+            print(
+                f"| {subject.name} | {head} | {4 * groups} | {plain:,.0f} | {found[0]:,.0f} | {found[1]:,.0f} | {found[1] / plain:.1f}x |",
+                flush=True,
+            )
 
 
 def raw_step(subject):
@@ -139,31 +147,45 @@ def raw_step(subject):
 def bound(at, flop, moved, exponentials, *, half):
     if at.peak is None:
         return float("nan")
-    return max(flop / (at.peak.half if half else at.peak.single), moved / at.peak.bytes, exponentials / at.peak.exponentials)
+    return max(
+        flop / (at.peak.half if half else at.peak.single), moved / at.peak.bytes, exponentials / at.peak.exponentials
+    )
 
 
 def kernel(at):
     """Loss and slope of the output layer of the 14M shape."""
-    print(f"\n## Output layer and loss, {at.tokens:,} tokens x {at.words:,} words, width 128\n\n| precision | way | loss, ms | loss + slope, ms | share of bound |\n|---|---|---|---|---|")
+    print(
+        f"\n## Output layer and loss, {at.tokens:,} tokens x {at.words:,} words, width 128\n\n| precision | way | loss, ms | loss + slope, ms | share of bound |\n|---|---|---|---|---|"
+    )
     generator = torch.Generator().manual_seed(0)
     hidden, weight = (torch.randn(n, 128, generator=generator).to(at.device) for n in (at.tokens, at.words))
     weight *= 0.25
     targets = torch.randint(at.words, (at.tokens,), generator=generator).to(at.device)
     leaf = hidden.clone().requires_grad_()
     few = min(at.tokens, 8192)
-    plain = at.seconds(lambda: torch.autograd.grad(F.cross_entropy(leaf[:few] @ weight.T, targets[:few], reduction="sum"), leaf)) * at.tokens / few
+    plain = (
+        at.seconds(
+            lambda: torch.autograd.grad(F.cross_entropy(leaf[:few] @ weight.T, targets[:few], reduction="sum"), leaf)
+        )
+        * at.tokens
+        / few
+    )
     print(f"| float32 | F.cross_entropy, logits kept | | {1000 * plain:.2f} | |")
     for precision in ("float32", "bfloat16"):
         readout, half = Readout(weight, precision=precision), precision == "bfloat16"
         alone = at.seconds(lambda readout=readout: token_losses(hidden, readout, targets))
         both = at.seconds(lambda readout=readout: losses_and_slopes(hidden, readout, targets))
-        least = bound(at, 4 * at.tokens * at.words * 128, 4 * 128 * (at.words + 2 * at.tokens), at.tokens * at.words, half=half)
+        least = bound(
+            at, 4 * at.tokens * at.words * 128, 4 * 128 * (at.words + 2 * at.tokens), at.tokens * at.words, half=half
+        )
         print(f"| {precision} | engine | {1000 * alone:.2f} | {1000 * both:.2f} | {least / both:.0%} |", flush=True)
 
 
 def observables(at):
     """Losses of many chains on probe tokens, a head of layer 0 of the 14M shape: everything behind it runs."""
-    print("\n## Observable pass, 14M shape, head 0:0\n\n| precision | chains x tokens | ms | tokens per s | share of bound |\n|---|---|---|---|---|")
+    print(
+        "\n## Observable pass, 14M shape, head 0:0\n\n| precision | chains x tokens | ms | tokens per s | share of bound |\n|---|---|---|---|---|"
+    )
     for precision in ("float32", "bfloat16"):
         subject = neox(at, precision)
         posterior = LocalPosterior(subject, subject.components["0:0"], 30.0, 300.0)
@@ -174,7 +196,10 @@ def observables(at):
             list(reader.read(weights))
         seconds = at.seconds(lambda reader=reader, weights=weights: list(reader.read(weights)))
         least = bound(at, counter.get_total_flops(), 4 * 14e6, count * at.words, half=precision == "bfloat16")
-        print(f"| {precision} | {count:,} | {1000 * seconds:.1f} | {count / seconds:,.0f} | {least / seconds:.0%} |", flush=True)
+        print(
+            f"| {precision} | {count:,} | {1000 * seconds:.1f} | {count / seconds:,.0f} | {least / seconds:.0%} |",
+            flush=True,
+        )
 
 
 def reading(at):
@@ -183,14 +208,19 @@ def reading(at):
     subject = neox(at)
     text = torch.randint(at.words, (tokens // 64, 65), generator=torch.Generator().manual_seed(1)).to(at.device)
     subject = replace(subject, probes={"base": subject.probes["base"], "text": {"tokens": text}})
-    parts, how = list(subject.components.match("embed | heads | mlps | unembed")), recipe(1, 2 if at.device == "cpu" else 40)
+    parts, how = (
+        list(subject.components.match("embed | heads | mlps | unembed")),
+        recipe(1, 2 if at.device == "cpu" else 40),
+    )
     options = ReadOptions(progress=False)
     expected = cost(subject, parts, recipe=how, seed=0, options=options)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         read(subject, ["3:1"], recipe=how, seed=0, into=folder, options=options)
         one = time.perf_counter() - begun
-    print(f"\n## Reading of {len(parts)} components, {tokens:,} tokens, 4 chains x {how.schedule.draws} draws\n\nForecast: {expected}. One head measured: {one:.0f} s.")
+    print(
+        f"\n## Reading of {len(parts)} components, {tokens:,} tokens, 4 chains x {how.schedule.draws} draws\n\nForecast: {expected}. One head measured: {one:.0f} s."
+    )
     rate = expected.flop / expected.seconds
     large = 2 * 1.3e9 * 4.25e6 * 410 * 4 * how.schedule.draws
     print(
@@ -208,7 +238,9 @@ def main():
     at = place(given.rehearse)
     if given.out:
         sys.stdout = given.out.open("w", encoding="utf-8", buffering=1)
-    print(f"# GPU\n\n`python benchmarks/bench_gpu.py`; {torch.cuda.get_device_name() if at.device == 'cuda' else 'rehearsal on a CPU'}, torch {torch.__version__}")
+    print(
+        f"# GPU\n\n`python benchmarks/bench_gpu.py`; {torch.cuda.get_device_name() if at.device == 'cuda' else 'rehearsal on a CPU'}, torch {torch.__version__}"
+    )
     for section in (steps, kernel, observables, reading):
         section(at)
 

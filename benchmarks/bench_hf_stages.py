@@ -40,9 +40,7 @@ def seconds(work, repeats=5):
 def raw_step(model, tokens):
     model.zero_grad(set_to_none=True)
     logits = model(input_ids=tokens, use_cache=False).logits
-    F.cross_entropy(
-        logits[:, :-1].reshape(-1, logits.shape[-1]), tokens[:, 1:].reshape(-1)
-    ).backward()
+    F.cross_entropy(logits[:, :-1].reshape(-1, logits.shape[-1]), tokens[:, 1:].reshape(-1)).backward()
 
 
 def raw_observable(model, tokens):
@@ -57,9 +55,7 @@ def raw_observable(model, tokens):
 
 def main():
     torch.set_num_threads(1)
-    rows, context, chains = (
-        int(x) for x in (sys.argv[1:] + ["32", "64", "1"][len(sys.argv) - 1 :])
-    )
+    rows, context, chains = (int(x) for x in (sys.argv[1:] + ["32", "64", "1"][len(sys.argv) - 1 :]))
     torch.manual_seed(0)
     model = GPTNeoXForCausalLM(GPTNeoXConfig(**SHAPE))
     tokens = torch.randint(50304, (rows, context))
@@ -71,9 +67,7 @@ def main():
     twin = skeleton(model)
     components = hf_components(twin)
     params = dict(twin.named_parameters())
-    print(
-        "| precision | component | step, s per chain | / raw | observable | / raw |\n|---|---|---|---|---|---|"
-    )
+    print("| precision | component | step, s per chain | / raw | observable | / raw |\n|---|---|---|---|---|---|")
     for precision in ("float32", "mixed", "bfloat16"):
         stages = HFStages(twin, precision)
         for name in ("0:0", "5:0", "0:mlp", "5:mlp", "unembed", "all"):
@@ -85,9 +79,7 @@ def main():
             weights = component.gather(params).expand(chains, -1).clone().requires_grad_()
 
             def step():
-                torch.autograd.grad(
-                    stages.losses(component, weights, carry, None).mean((1, 2)).sum(), weights
-                )
+                torch.autograd.grad(stages.losses(component, weights, carry, None).mean((1, 2)).sum(), weights)
 
             def observe():
                 with torch.no_grad():

@@ -65,9 +65,7 @@ def main():
     print(f"mean loss {float(truth[0].mean()):.2f} nats")
     print("| precision | loss only | loss + slope | rms error | max error | error of the slope |")
     print("|---|---|---|---|---|---|")
-    times = [
-        seconds(lambda on=on: plain(hidden, weight, targets, sloped=on)) for on in (False, True)
-    ]
+    times = [seconds(lambda on=on: plain(hidden, weight, targets, sloped=on)) for on in (False, True)]
     row("PyTorch, logits kept", times, *plain(hidden, weight, targets, sloped=True), truth)
     for precision in PRECISIONS:
         readout = Readout(weight, precision=precision)

@@ -42,12 +42,12 @@ def main(head="blocks.1.attn.head.7", step_size=STEP):
     short = recipe(STEP, coupled(0.1), Schedule(groups=8, burn_in=9, draws=30))
     best, _ = column(subject, head, short, susceptibility_coupled)
     burn_in, thin = round(9 * STEP / step_size), max(1, round(STEP / step_size))
-    long = recipe(
-        step_size, antithetic(), Schedule(groups=32, burn_in=burn_in, draws=60, thin=thin)
-    )
+    long = recipe(step_size, antithetic(), Schedule(groups=32, burn_in=burn_in, draws=60, thin=thin))
     value, left = column(subject, head, long, susceptibility_covariance)
     slope, error = jackknife(value @ best / (best @ best), left @ best / (best @ best))
-    print(f"{head}, step {step_size:g}: slope {slope:.3f} ± {error:.3f}, correlation {np.corrcoef(value, best)[0, 1]:.3f}")
+    print(
+        f"{head}, step {step_size:g}: slope {slope:.3f} ± {error:.3f}, correlation {np.corrcoef(value, best)[0, 1]:.3f}"
+    )
 
 
 if __name__ == "__main__":

@@ -113,7 +113,11 @@ def table(found):
     for row in found:
         grown = row["peak"] - row["base"]
         sizes = [row["peak"], row["base"], grown, row["moments"], row["spilled"], row["stored"]]
-        lines.append(f"| {row['name']} | {row['chains']} | " + " | ".join(f"{size / MIB:,.0f}" for size in sizes) + f" | {row['cpu']:.0f} |")
+        lines.append(
+            f"| {row['name']} | {row['chains']} | "
+            + " | ".join(f"{size / MIB:,.0f}" for size in sizes)
+            + f" | {row['cpu']:.0f} |"
+        )
     return "\n".join(lines)
 
 
@@ -130,7 +134,9 @@ def main():
         found[name] = json.loads(done.stdout.splitlines()[-1])
         file.write_text(json.dumps(list(found.values()), indent=1))
         ordered = [found[name] for name in ROWS if name in found]
-        (RESULTS / "memory.md").write_text("# Peak memory\n\n`python benchmarks/bench_memory.py`\n\n" + table(ordered) + "\n")
+        (RESULTS / "memory.md").write_text(
+            "# Peak memory\n\n`python benchmarks/bench_memory.py`\n\n" + table(ordered) + "\n"
+        )
         print(table([found[name]]).splitlines()[-1], flush=True)
 
 

@@ -177,7 +177,9 @@ def table(found):
     for part in ("local", "1", "2"):
         row, name = found[part], part if part == "local" else f"ray, workers: {part}"
         first = f"{row['start']:.1f}" if "start" in row else ""
-        lines.append(f"| {name} | {row['seconds']:.1f} | {len(spent) / row['seconds']:.2f} | {here / row['seconds']:.2f}x | {first} | {row['load']:.1f} |")
+        lines.append(
+            f"| {name} | {row['seconds']:.1f} | {len(spent) / row['seconds']:.2f} | {here / row['seconds']:.2f}x | {first} | {row['load']:.1f} |"
+        )
     lines += [
         "", f"Sender per cell: {1000 * sender:.1f} ms.", "",
         (f"Simulated: {CELLS:,} cells of {SCALE * spent.mean():.0f} s on average ({SCALE * spent.mean() * CELLS / 3600:.0f} core-hours). "

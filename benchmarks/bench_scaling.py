@@ -76,9 +76,7 @@ def needs(width: int, tokens: int, passes: int, *, gradient: bool) -> dict[str, 
 
 def bound(need: dict[str, float], rates: dict[str, float], precision: str) -> float:
     """Seconds below which this CPU cannot do it."""
-    return max(
-        need["flop"] / rates[precision], need["bytes"] / rates["copy"], need["exp"] / rates["exp"]
-    )
+    return max(need["flop"] / rates[precision], need["bytes"] / rates["copy"], need["exp"] / rates["exp"])
 
 
 def subject(width: int, rows: int, precision: str = "float32"):

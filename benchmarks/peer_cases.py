@@ -14,9 +14,17 @@ SETTINGS = {"n_beta": 30.0, "gamma": 300.0, "step_size": 1e-3, "seed": 100}
 def language_job(model: Path, architecture: str, tokens: Path, **changes: object) -> dict:
     """A job whose sampling data and probe are the same rows, so that U, g and f use one data set."""
     job = SETTINGS | {
-        "kind": "language", "architecture": architecture, "model": str(model),
-        "tokens": str(tokens), "probe": str(tokens), "components": ["l0h0"],
-        "chains": 1, "draws": 2, "thin": 3, "burn_in": 1, "batch_rows": 8,
+        "kind": "language",
+        "architecture": architecture,
+        "model": str(model),
+        "tokens": str(tokens),
+        "probe": str(tokens),
+        "components": ["l0h0"],
+        "chains": 1,
+        "draws": 2,
+        "thin": 3,
+        "burn_in": 1,
+        "batch_rows": 8,
     }
     return job | changes
 
@@ -37,8 +45,16 @@ def costs(reports: list[dict], component: str) -> dict[str, float]:
 def toy(bench) -> dict:
     """Toy potential |w|^2/2 on 20 weights, 10 chains; exact LLC of the discretised chain."""
     job = {
-        "kind": "toy", "weights": 20, "n_beta": 30.0, "gamma": 10.0, "step_size": 1e-3,
-        "chains": 10, "draws": 200, "thin": 10, "burn_in": 100, "seed": 0,
+        "kind": "toy",
+        "weights": 20,
+        "n_beta": 30.0,
+        "gamma": 10.0,
+        "step_size": 1e-3,
+        "chains": 10,
+        "draws": 200,
+        "thin": 10,
+        "burn_in": 100,
+        "seed": 0,
     }
     sides = {
         side: {
@@ -66,14 +82,15 @@ def cost(bench) -> dict:
     rows = {}
     for component, batch_rows in (("l0h0", 8), ("l5h0", 8), ("full", 8), ("l0h0", 32), ("l5h0", 32)):
         label = f"{component} {batch_rows}x64"
-        job = language_job(model, "huggingface", tokens, components=[component],
-                           batch_rows=batch_rows)
+        job = language_job(model, "huggingface", tokens, components=[component], batch_rows=batch_rows)
         reports = bench.both(job, label=label.replace(" ", "-"))
         rows[label] = {side: costs(kept, component) for side, kept in reports.items()}
         if batch_rows == 8:
             for precision in ("mixed", "bfloat16"):
-                kept = [bench.run("ours", job | {"precision": precision}, label=f"{component}-{precision}-{turn}")
-                        for turn in range(bench.repeats)]
+                kept = [
+                    bench.run("ours", job | {"precision": precision}, label=f"{component}-{precision}-{turn}")
+                    for turn in range(bench.repeats)
+                ]
                 rows[label][f"ours, {precision}"] = costs(kept, component)
     job = language_job(model, "huggingface", tokens, loss="cross_entropy")
     fused = [bench.run("devinterp", job, label=f"user-loss-{turn}") for turn in range(bench.repeats)]
@@ -91,8 +108,18 @@ def pythia_files(bench, *, rows: int) -> tuple[Path, Path]:
 def pythia(bench) -> dict:
     """Pythia-14M shape, head l0h0: agreement and time to a given error."""
     model, tokens = pythia_files(bench, rows=16)
-    job = language_job(model, "huggingface", tokens, components=["full", "l0h0"], chains=6, draws=8,
-                       thin=2, burn_in=6, batch_rows=4, timing_chains=1)
+    job = language_job(
+        model,
+        "huggingface",
+        tokens,
+        components=["full", "l0h0"],
+        chains=6,
+        draws=8,
+        thin=2,
+        burn_in=6,
+        batch_rows=4,
+        timing_chains=1,
+    )
     return peer_precision.compare(bench, job, label="pythia", heads=1)
 
 
@@ -100,8 +127,9 @@ def pico(bench) -> dict:
     """The project's own pico, four heads: agreement and time to a given error."""
     model, rows = peer_models.pico(bench.folder, rows=32)
     tokens = peer_models.save_tokens(bench.folder / "pico-tokens.npy", rows)
-    job = language_job(model, "attention_only", tokens, components=["full", *PICO_HEADS], chains=12,
-                       draws=16, thin=3, burn_in=20)
+    job = language_job(
+        model, "attention_only", tokens, components=["full", *PICO_HEADS], chains=12, draws=16, thin=3, burn_in=20
+    )
     return peer_precision.compare(bench, job, label="pico", heads=len(PICO_HEADS))
 
 
@@ -115,8 +143,16 @@ def stories(bench) -> dict | None:
         return None
     rows = peer_models.own_text(bench.stories, 32, seed=0)
     tokens = peer_models.save_tokens(bench.folder / "stories-tokens.npy", rows)
-    job = language_job(bench.stories, "huggingface", tokens, components=["full", "l0h0", "l3h2"],
-                       chains=8, draws=16, thin=3, burn_in=20)
+    job = language_job(
+        bench.stories,
+        "huggingface",
+        tokens,
+        components=["full", "l0h0", "l3h2"],
+        chains=8,
+        draws=16,
+        thin=3,
+        burn_in=20,
+    )
     return peer_precision.compare(bench, job, label="stories", heads=2)
 
 
@@ -125,10 +161,10 @@ def order(bench) -> dict | None:
     if bench.stories is None:
         print("  skipped: no --stories folder")
         return None
-    tokens = peer_models.save_tokens(
-        bench.folder / "order-tokens.npy", peer_models.own_text(bench.stories, 32, seed=0))
-    job = language_job(bench.stories, "huggingface", tokens, components=["l0h0", "l3h2"], chains=12,
-                       draws=16, thin=2, burn_in=16)
+    tokens = peer_models.save_tokens(bench.folder / "order-tokens.npy", peer_models.own_text(bench.stories, 32, seed=0))
+    job = language_job(
+        bench.stories, "huggingface", tokens, components=["l0h0", "l3h2"], chains=12, draws=16, thin=2, burn_in=16
+    )
     runs = {
         "devinterp, all rows": ("devinterp", {"batch_rows": 32}),
         "ours, all rows": ("ours", {"full_batch": True, "coupling": "antithetic"}),
@@ -146,7 +182,8 @@ def order(bench) -> dict | None:
             head: peer_precision.mean_and_error(np.subtract(values[head], ours["ours, all rows"][head]))
             for head in values
         }
-        for name, values in ours.items() if name != "ours, all rows"
+        for name, values in ours.items()
+        if name != "ours, all rows"
     }
     rows = {
         name: {head: peer_precision.mean_and_error(values) for head, values in heads.items()}

@@ -74,12 +74,17 @@ def summary(clock: Clock, job: dict) -> dict:
     total = clock.end - clock.begin
     return {
         "cpu_s": {
-            "initial_loss": initial, "burn_in": burn_in, "sampling": sum(filled) - burn_in,
-            "observables": sum(draws), "other": total - initial - sum(filled) - sum(draws),
+            "initial_loss": initial,
+            "burn_in": burn_in,
+            "sampling": sum(filled) - burn_in,
+            "observables": sum(draws),
+            "other": total - initial - sum(filled) - sum(draws),
             "total": total,
         },
         "wall_s": clock.wall_end - clock.wall,
-        "cpu_s_per_step": median, "cpu_s_per_observable_pass": statistics.median(draws),
+        "cpu_s_per_step": median,
+        "cpu_s_per_observable_pass": statistics.median(draws),
         "cpu_s_per_draw": (total - initial - burn_in) / len(draws),
-        "steps": len(steps), "draws": len(draws),
+        "steps": len(steps),
+        "draws": len(draws),
     }

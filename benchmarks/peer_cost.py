@@ -39,6 +39,4 @@ def prices(reports: list[dict], component: str, job: dict) -> dict[str, float]:
     each = [report["components"][component]["cost"] for report in reports]
     step, reading = (median(cost[key] for cost in each) for key in KEYS)
     steps = job["thin"] + job["burn_in"] / job["draws"]
-    return dict(zip(KEYS, (step, reading), strict=True)) | {
-        "cpu_s_per_state": steps * step + reading
-    }
+    return dict(zip(KEYS, (step, reading), strict=True)) | {"cpu_s_per_state": steps * step + reading}

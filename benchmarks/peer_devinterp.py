@@ -60,7 +60,10 @@ class Bench:
             Path(paths["report"]).unlink(missing_ok=True)
             order.write_text(asked)
             done = subprocess.run(
-                [*self.commands[side], str(order)], env=os.environ | ONE_THREAD, capture_output=True, text=True,
+                [*self.commands[side], str(order)],
+                env=os.environ | ONE_THREAD,
+                capture_output=True,
+                text=True,
             )
             if done.returncode:
                 raise RuntimeError(f"{side} failed on {label}:\n{done.stderr[-3000:]}")
@@ -82,9 +85,12 @@ def machine() -> dict[str, str]:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "cpu": names[0] if names else platform.processor(), "cores": str(os.cpu_count()),
-        "threads": "1", "python": platform.python_version(),
-        "date": datetime.date.today().isoformat(), "peer": ", ".join(PEER_PACKAGES),
+        "cpu": names[0] if names else platform.processor(),
+        "cores": str(os.cpu_count()),
+        "threads": "1",
+        "python": platform.python_version(),
+        "date": datetime.date.today().isoformat(),
+        "peer": ", ".join(PEER_PACKAGES),
     }
 
 
@@ -106,8 +112,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        bench = Bench(peer_python(options.peer_venv), folder,
-                      repeats=options.repeats, stories=options.stories)
+        bench = Bench(peer_python(options.peer_venv), folder, repeats=options.repeats, stories=options.stories)
         results = json.loads(options.out.read_text()) if options.out.exists() else {}
         for name in options.only.split(","):
             print(name, flush=True)

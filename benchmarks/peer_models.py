@@ -23,8 +23,13 @@ def pythia_shape(folder: Path) -> Path:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             config = GPTNeoXConfig(
-                hidden_size=128, num_hidden_layers=6, num_attention_heads=4, intermediate_size=512,
-                vocab_size=50304, tie_word_embeddings=False, max_position_embeddings=2048,
+                hidden_size=128,
+                num_hidden_layers=6,
+                num_attention_heads=4,
+                intermediate_size=512,
+                vocab_size=50304,
+                tie_word_embeddings=False,
+                max_position_embeddings=2048,
                 use_cache=False,
             )
             GPTNeoXForCausalLM(config).save_pretrained(path)
@@ -35,8 +40,7 @@ def attention_only(folder: Path, params: dict[str, torch.Tensor], config: dict) 
     """Write an attention-only net (the names of ``peer_nets``) and its config; returns the folder."""
     path = folder / "attention-only"
     path.mkdir(parents=True, exist_ok=True)
-    save_file({n: v.detach().float().contiguous() for n, v in params.items()},
-              path / "model.safetensors")
+    save_file({n: v.detach().float().contiguous() for n, v in params.items()}, path / "model.safetensors")
     (path / "config.json").write_text(json.dumps(config))
     return path
 
@@ -45,10 +49,7 @@ def pico(folder: Path, *, rows: int) -> tuple[Path, np.ndarray]:
     """The bundled pico (last stored step) as files, and real text for it: ids ``[rows, CONTEXT]``."""
     tokenizer, documents = tokenizer_of("pico"), standard_documents()
     each = -(-rows // len(documents))
-    ids = [
-        tokenizer.encode(" ".join(texts[:20])[: 40 * CONTEXT * each]).ids
-        for texts in documents.values()
-    ]
+    ids = [tokenizer.encode(" ".join(texts[:20])[: 40 * CONTEXT * each]).ids for texts in documents.values()]
     cut = [np.array(one[: each * CONTEXT]).reshape(each, CONTEXT) for one in ids]
     path = attention_only(folder, load_weights("pico"), asdict(pico_config()))
     return path, np.concatenate(cut)[:rows]

@@ -34,10 +34,14 @@ class AttentionOnly(nn.Module):
     def __init__(self, weights: dict[str, Tensor]) -> None:
         super().__init__()
         for folder in sorted({name.rpartition(".")[0] for name in weights}):
-            self._place(folder, {
-                name.rpartition(".")[2]: value
-                for name, value in weights.items() if name.rpartition(".")[0] == folder
-            })
+            self._place(
+                folder,
+                {
+                    name.rpartition(".")[2]: value
+                    for name, value in weights.items()
+                    if name.rpartition(".")[0] == folder
+                },
+            )
         self.layers = 1 + max(int(m[1]) for n in weights if (m := re.match(r"blocks\.(\d+)\.", n)))
 
     def _place(self, folder: str, values: dict[str, Tensor]) -> None:
@@ -63,8 +67,7 @@ class AttentionOnly(nn.Module):
         placed = normed + self.pos_embed.W_pos[: stream.shape[1]]
         query, key, value = (
             torch.einsum("bkd,hde->bhke", source, matrix)
-            for source, matrix in (
-                (placed, block.attn.W_Q), (placed, block.attn.W_K), (normed, block.attn.W_V))
+            for source, matrix in ((placed, block.attn.W_Q), (placed, block.attn.W_K), (normed, block.attn.W_V))
         )
         mixed = scaled_dot_product_attention(query, key, value, is_causal=True)
         return torch.einsum("bhke,hed->bkd", mixed, block.attn.W_O)

@@ -40,10 +40,12 @@ def recipe_of(job: dict, component: str) -> Recipe:
     name = job.get("coupling", "independent")
     coupling = COUPLINGS["antithetic" if (name, component) == ("coupled", "full") else name]()
     return Recipe(
-        sampler=SGLD(step_size=job["step_size"]), n_beta=job["n_beta"], gamma=job["gamma"],
-        schedule=Schedule(groups=job["chains"], burn_in=job["burn_in"], draws=job["draws"],
-                          thin=job["thin"]),
-        coupling=coupling, batch_rows=None if job.get("full_batch") else job.get("batch_rows"),
+        sampler=SGLD(step_size=job["step_size"]),
+        n_beta=job["n_beta"],
+        gamma=job["gamma"],
+        schedule=Schedule(groups=job["chains"], burn_in=job["burn_in"], draws=job["draws"], thin=job["thin"]),
+        coupling=coupling,
+        batch_rows=None if job.get("full_batch") else job.get("batch_rows"),
     )
 
 
@@ -70,13 +72,17 @@ class StepClock:
         steps, draws = schedule.steps * plain, schedule.draws * reading
         return {
             "cpu_s": {
-                "burn_in": schedule.burn_in * plain, "sampling": steps - schedule.burn_in * plain,
-                "observables": draws, "other": end - self.begin - steps - draws,
+                "burn_in": schedule.burn_in * plain,
+                "sampling": steps - schedule.burn_in * plain,
+                "observables": draws,
+                "other": end - self.begin - steps - draws,
                 "total": end - self.begin,
             },
-            "wall_s": wall, "cpu_s_per_step": plain / chains,
+            "wall_s": wall,
+            "cpu_s_per_step": plain / chains,
             "cpu_s_per_observable_pass": reading / chains,
-            "steps": schedule.steps * chains, "draws": schedule.draws * chains,
+            "steps": schedule.steps * chains,
+            "draws": schedule.draws * chains,
         }
 
 
@@ -87,15 +93,20 @@ def run_component(subject: Subject, job: dict, component: str) -> tuple[xr.Datas
     clock = StepClock()
     with tempfile.TemporaryDirectory() as folder:
         reading = read(
-            subject, {component: chosen}, recipe=recipe, seed=job["seed"], into=folder,
-            options=ReadOptions(progress=clock, block=job["chains"],
-                                keep=Keep(tokens=bool(job.get("keep_tokens")))),
+            subject,
+            {component: chosen},
+            recipe=recipe,
+            seed=job["seed"],
+            into=folder,
+            options=ReadOptions(progress=clock, block=job["chains"], keep=Keep(tokens=bool(job.get("keep_tokens")))),
         )
         cell = reading.cell(component).load()
     cost = clock.summary(recipe)
     g = cell["loss"].mean(("member", "draw")).values * job["n_beta"]
     return cell, {
-        "weights": len(chosen), "cost": cost, "peak_rss_mb_so_far": peak_megabytes(),
+        "weights": len(chosen),
+        "cost": cost,
+        "peak_rss_mb_so_far": peak_megabytes(),
         "llc": {"draws_per_chain": g.tolist(), "own_definition": float(g.mean())},
         "status": cell["status"].values.tolist(),
     }
@@ -138,8 +149,10 @@ def run_toy(job: dict) -> dict:
     cpu, steps = time.process_time() - begin, recipe.schedule.steps * job["chains"]
     values = job["n_beta"] * cell["loss"].mean(("member", "draw")).values
     return {
-        "llc": float(values.mean()), "llc_se": float(values.std(ddof=1) / len(values) ** 0.5),
-        "cpu_s_per_step": cpu / steps, "steps": steps,
+        "llc": float(values.mean()),
+        "llc_se": float(values.std(ddof=1) / len(values) ** 0.5),
+        "cpu_s_per_step": cpu / steps,
+        "steps": steps,
         "cost": {"cpu_s": {"total": cpu}, "wall_s": time.perf_counter() - wall},
     }
 

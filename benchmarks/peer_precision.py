@@ -11,8 +11,10 @@ import peer_stats as stats
 from peer_cost import timings
 
 RUNS = {
-    "devinterp": {}, "independent": {"coupling": "independent"},
-    "antithetic": {"coupling": "antithetic"}, "coupled": {"coupling": "coupled"},
+    "devinterp": {},
+    "independent": {"coupling": "independent"},
+    "antithetic": {"coupling": "antithetic"},
+    "coupled": {"coupling": "coupled"},
 }
 """How each estimator's chains run; the last three are susceptometer's."""
 
@@ -36,7 +38,8 @@ def compare(bench, job: dict, *, label: str, heads: int) -> dict:
         "center_loss": {name: result["report"]["center_loss"] for name, result in found.items()},
         "peak_rss_mb": {name: t["peak_rss_mb"] for name, t in times.items()},
         "cost": {name: t["components"] for name, t in times.items()},
-        "heads": rows, "llc_full": llcs(found, "full", job),
+        "heads": rows,
+        "llc_full": llcs(found, "full", job),
         "speed_up": {
             kind: float(np.exp(np.mean([np.log(row["speed_up"][kind]) for row in rows.values()])))
             for kind in rows[names[0]]["speed_up"]
@@ -105,13 +108,15 @@ def compare_head(found: dict, times: dict, job: dict, *, head: str, heads: int) 
         for name, one in runs.items()
     }
     return {
-        "llc": llcs(found, head, job), "agreement": agreements(runs),
+        "llc": llcs(found, head, job),
+        "agreement": agreements(runs),
         "own_function_gap": own_gap(found["devinterp"], head=head),
         "chi_rms": {name: stats.rms(one["chi"]) for name, one in runs.items()},
         "within_rms": {name: stats.rms(one["within"][0]) for name, one in runs.items()},
         "within_error": {name: stats.rms(one["within"][1]) for name, one in runs.items()},
         "length": {name: one["length"] for name, one in runs.items()},
-        "cpu_s_to_devinterp_error": seconds, "speed_up": speed_ups(seconds, runs, times, head=head),
+        "cpu_s_to_devinterp_error": seconds,
+        "speed_up": speed_ups(seconds, runs, times, head=head),
     }
 
 
@@ -149,7 +154,8 @@ def speed_ups(seconds: dict, runs: dict, times: dict, *, head: str) -> dict[str,
 
     return {
         "engine": seconds["devinterp"] / seconds["independent"],
-        "coupling": seconds["independent"] / best, "total": seconds["devinterp"] / best,
+        "coupling": seconds["independent"] / best,
+        "total": seconds["devinterp"] / best,
         "within_total": price("devinterp") / price("coupled"),
         "within_coupling": price("independent") / price("coupled"),
         "within_engine": price("devinterp") / price("independent"),

@@ -25,7 +25,9 @@ def moments(rises: np.ndarray, *, tilt: float = 0.0) -> Moments:
     rises = np.asarray(rises, dtype=np.float64)
     g = rises.mean(-1)
     out = {
-        "g": g.mean((1, 2)), "gg": (g * g).mean((1, 2)), "l": rises.mean((1, 2)),
+        "g": g.mean((1, 2)),
+        "gg": (g * g).mean((1, 2)),
+        "l": rises.mean((1, 2)),
         "gl": np.einsum("gmd,gmdt->gt", g, rises) / (rises.shape[1] * rises.shape[2]),
     }
     if tilt:
@@ -60,10 +62,9 @@ def centred(values: np.ndarray) -> np.ndarray:
 def jackknife(estimate: Callable[[Moments], np.ndarray], run: Moments) -> np.ndarray:
     """Delete-one-group standard error of the column-centred ``estimate(run)``, ``[tokens]``."""
     count = len(run["g"])
-    left = np.stack([
-        centred(estimate({name: np.delete(value, i, axis=0) for name, value in run.items()}))
-        for i in range(count)
-    ])
+    left = np.stack(
+        [centred(estimate({name: np.delete(value, i, axis=0) for name, value in run.items()})) for i in range(count)]
+    )
     return np.sqrt((count - 1) / count * ((left - left.mean(0)) ** 2).sum(0))
 
 
@@ -89,7 +90,8 @@ def agreement(ours: np.ndarray, theirs: np.ndarray, error: np.ndarray) -> dict[s
     """How two profiles ``[tokens]`` compare: z-scores against ``error``, slope and correlation."""
     z = (ours - theirs) / error
     return {
-        "z_rms": rms(z), "share_beyond_3": float((np.abs(z) > 3).mean()),
+        "z_rms": rms(z),
+        "share_beyond_3": float((np.abs(z) > 3).mean()),
         "slope": float((ours * theirs).sum() / (theirs * theirs).sum()),
         "correlation": float(np.corrcoef(ours, theirs)[0, 1]),
     }
@@ -106,17 +108,17 @@ def length_check(part: np.ndarray, full: np.ndarray, *, tilt: float = 0.0) -> di
     draws = part.shape[2]
     lengths = [draws // 4, draws // 2, draws]
     errors = [
-        {name: rms(value) for name, value in two_run_errors(
-            moments(part[:, :, :n], tilt=tilt), moments(full[:, :, :n])).items()}
+        {
+            name: rms(value)
+            for name, value in two_run_errors(moments(part[:, :, :n], tilt=tilt), moments(full[:, :, :n])).items()
+        }
         for n in lengths
     ]
     fall = np.polyfit(np.log(lengths), np.log([error["total"] for error in errors]), 1)[0]
     return {"draws": lengths, "errors": errors, "exponent": float(fall)}
 
 
-def seconds_to_error(
-    part: tuple[float, float], full: tuple[float, float], *, target: float, heads: int
-) -> float:
+def seconds_to_error(part: tuple[float, float], full: tuple[float, float], *, target: float, heads: int) -> float:
     """CPU seconds until every head's chi_2 has the error ``target``, draws split at best between the runs.
 
     Args:

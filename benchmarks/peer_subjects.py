@@ -33,9 +33,7 @@ class ToyStages:
         del component
         return batch
 
-    def losses(
-        self, component: Component, weights: Tensor, carry: Carry, rows: Tensor | None
-    ) -> Tensor:
+    def losses(self, component: Component, weights: Tensor, carry: Carry, rows: Tensor | None) -> Tensor:
         """``[chains, 1]`` at ``weights [chains, d]``."""
         del component, carry, rows
         return (weights * weights).sum(1, keepdim=True) / 2
@@ -59,8 +57,13 @@ def toy(weights: int) -> Subject:
     params = {"w": torch.zeros(weights)}
     row = {"row": torch.zeros(1)}
     return Subject(
-        name="toy", params=params, loss=potential, data=row, probes={"base": row},
-        components={"all": whole_component("all", params)}, stages=ToyStages(),
+        name="toy",
+        params=params,
+        loss=potential,
+        data=row,
+        probes={"base": row},
+        components={"all": whole_component("all", params)},
+        stages=ToyStages(),
     )
 
 
@@ -69,9 +72,13 @@ def attention_only(folder: Path, tokens: Tensor, probe: Tensor, precision: str) 
     config = TransformerConfig(**json.loads((folder / "config.json").read_text()))
     params = load_file(folder / "model.safetensors")
     return Subject(
-        name="attention-only", params=params, loss=partial(loss, config=config),
-        data={"tokens": tokens}, probes={"base": {"tokens": probe}},
-        components=transformer_components(params), stages=TransformerStages(params, config, precision),
+        name="attention-only",
+        params=params,
+        loss=partial(loss, config=config),
+        data={"tokens": tokens},
+        probes={"base": {"tokens": probe}},
+        components=transformer_components(params),
+        stages=TransformerStages(params, config, precision),
     )
 
 

@@ -37,14 +37,34 @@ def cost_rows(found: dict) -> list[Row]:
     for label, sides in found["rows"].items():
         theirs, ours = sides["devinterp"], sides["ours"]
         for key, what in (("cpu_s_per_step", "step"), ("cpu_s_per_observable_pass", "observables")):
-            rows.append((f"14M {label}, {what}", f"{theirs[key]:.3f} s", f"{ours[key]:.3f} s",
-                         f"{theirs[key] / ours[key]:.1f}x"))
+            rows.append(
+                (
+                    f"14M {label}, {what}",
+                    f"{theirs[key]:.3f} s",
+                    f"{ours[key]:.3f} s",
+                    f"{theirs[key] / ours[key]:.1f}x",
+                )
+            )
             reduced = (f"ours, {precision}" for precision in ("mixed", "bfloat16"))
-            rows += [(f"14M {label}, {what}", f"{theirs[key]:.3f} s", f"{sides[name][key]:.3f} s ({name[6:]})",
-                      f"{theirs[key] / sides[name][key]:.1f}x") for name in reduced if name in sides]
+            rows += [
+                (
+                    f"14M {label}, {what}",
+                    f"{theirs[key]:.3f} s",
+                    f"{sides[name][key]:.3f} s ({name[6:]})",
+                    f"{theirs[key] / sides[name][key]:.1f}x",
+                )
+                for name in reduced
+                if name in sides
+            ]
         memory = theirs["peak_rss_mb"] / ours["peak_rss_mb"]
-        rows.append((f"14M {label}, peak memory", f"{theirs['peak_rss_mb'] / 1e3:.2f} GB",
-                     f"{ours['peak_rss_mb'] / 1e3:.2f} GB", f"{memory:.1f}x"))
+        rows.append(
+            (
+                f"14M {label}, peak memory",
+                f"{theirs['peak_rss_mb'] / 1e3:.2f} GB",
+                f"{ours['peak_rss_mb'] / 1e3:.2f} GB",
+                f"{memory:.1f}x",
+            )
+        )
     return rows
 
 
@@ -66,22 +86,42 @@ def precision_rows(name: str, found: dict) -> list[Row]:
         for kind in ("independent", "bfloat16"):
             ours = found["cost"].get(kind, {}).get(part)
             if ours:
-                spent = [found["job"]["thin"] * one["cpu_s_per_step"] + one["cpu_s_per_observable_pass"]
-                         for one in (price, ours)]
-                rows.append((f"{name} {part}, a draw: {found['job']['thin']} steps and observables, {kind}",
-                             *(f"{s * 1e3:.1f} ms" for s in spent), f"{spent[0] / spent[1]:.1f}x"))
+                spent = [
+                    found["job"]["thin"] * one["cpu_s_per_step"] + one["cpu_s_per_observable_pass"]
+                    for one in (price, ours)
+                ]
+                rows.append(
+                    (
+                        f"{name} {part}, a draw: {found['job']['thin']} steps and observables, {kind}",
+                        *(f"{s * 1e3:.1f} ms" for s in spent),
+                        f"{spent[0] / spent[1]:.1f}x",
+                    )
+                )
     for head, one in found["heads"].items():
         pairs = (one["llc"]["devinterp"], one["llc"]["independent"])
         values = (f"{value:.3f} ± {error:.3f}" for value, error in pairs)
         rows.append((f"{name} {head}, LLC", *values, f"z {one['llc']['z']:.1f}"))
         two = one["agreement"]["independent"]["two_run"]
-        rows.append((f"{name} {head}, χ two-run against devinterp", "", f"slope {two['slope']:.2f}",
-                     f"rms z {two['z_rms']:.2f}"))
+        rows.append(
+            (
+                f"{name} {head}, χ two-run against devinterp",
+                "",
+                f"slope {two['slope']:.2f}",
+                f"rms z {two['z_rms']:.2f}",
+            )
+        )
         seconds = one["cpu_s_to_devinterp_error"]
         best = min(seconds.values())
-        rows.append((f"{name} {head}, CPU to the same error of χ two-run",
-                     f"{seconds['devinterp']:.0f} s", f"{best:.0f} s",
-                     f"{seconds['devinterp'] / best:.1f}x"))
-    rows += [(f"{name}, {kind.replace('_', ' ')} factor", "", "", f"{value:.1f}x")
-             for kind, value in found["speed_up"].items()]
+        rows.append(
+            (
+                f"{name} {head}, CPU to the same error of χ two-run",
+                f"{seconds['devinterp']:.0f} s",
+                f"{best:.0f} s",
+                f"{seconds['devinterp'] / best:.1f}x",
+            )
+        )
+    rows += [
+        (f"{name}, {kind.replace('_', ' ')} factor", "", "", f"{value:.1f}x")
+        for kind, value in found["speed_up"].items()
+    ]
     return rows

@@ -46,18 +46,27 @@ def run_toy(job: dict) -> dict:
     begin, wall = time.process_time(), time.perf_counter()
     for chain in range(job["chains"]):
         sample_single_chain(
-            model, OneRow(), evaluate, {"w": None}, num_draws=job["draws"],
-            num_burnin_steps=job["burn_in"], num_steps_bw_draws=job["thin"],
-            sampling_method=SGMCMC.sgld, chain=chain, seed=job["seed"] + chain, batch_size=1,
-            sampling_method_kwargs={
-                "lr": job["step_size"], "nbeta": job["n_beta"], "localization": job["gamma"]},
-            callbacks=[keep], shuffle=False,
+            model,
+            OneRow(),
+            evaluate,
+            {"w": None},
+            num_draws=job["draws"],
+            num_burnin_steps=job["burn_in"],
+            num_steps_bw_draws=job["thin"],
+            sampling_method=SGMCMC.sgld,
+            chain=chain,
+            seed=job["seed"] + chain,
+            batch_size=1,
+            sampling_method_kwargs={"lr": job["step_size"], "nbeta": job["n_beta"], "localization": job["gamma"]},
+            callbacks=[keep],
+            shuffle=False,
         )
     cpu = time.process_time() - begin
     per_chain = job["n_beta"] * losses.mean(1)
     return {
         "llc": float(per_chain.mean()),
         "llc_se": float(per_chain.std(ddof=1) / len(per_chain) ** 0.5),
-        "cpu_s_per_step": cpu / (steps * job["chains"]), "steps": steps * job["chains"],
+        "cpu_s_per_step": cpu / (steps * job["chains"]),
+        "steps": steps * job["chains"],
         "cost": {"cpu_s": {"total": cpu}, "wall_s": time.perf_counter() - wall},
     }

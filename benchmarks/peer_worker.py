@@ -99,13 +99,26 @@ def run_component(model: torch.nn.Module, job: dict, component: str) -> dict:
         raise ValueError("devinterp drops ragged batches: make the probe a multiple of batch_rows")
     folder = Path(tempfile.mkdtemp(prefix="peer-")) / "samples.zarr"
     tree = sample(
-        model, Rows(tokens), {"base": (Rows(probe), len(probe) // job["batch_rows"])},
-        lr=job["step_size"], n_beta=job["n_beta"], localization=job["gamma"],
-        param_masks=masks_of(model, component), num_chains=job["chains"], num_draws=job["draws"],
-        num_burnin_steps=job["burn_in"], num_steps_bw_draws=job["thin"],
-        batch_size=job["batch_rows"], num_init_loss_batches=job.get("init_batches", 1),
-        init_seed=job["seed"], obs_seed=OBSERVABLE_SEED, shuffle=True, device="cpu",
-        match_sampling_input_ids_across_chains=False, loss_fn=clock, output_path=folder,
+        model,
+        Rows(tokens),
+        {"base": (Rows(probe), len(probe) // job["batch_rows"])},
+        lr=job["step_size"],
+        n_beta=job["n_beta"],
+        localization=job["gamma"],
+        param_masks=masks_of(model, component),
+        num_chains=job["chains"],
+        num_draws=job["draws"],
+        num_burnin_steps=job["burn_in"],
+        num_steps_bw_draws=job["thin"],
+        batch_size=job["batch_rows"],
+        num_init_loss_batches=job.get("init_batches", 1),
+        init_seed=job["seed"],
+        obs_seed=OBSERVABLE_SEED,
+        shuffle=True,
+        device="cpu",
+        match_sampling_input_ids_across_chains=False,
+        loss_fn=clock,
+        output_path=folder,
     )
     clock.stop()
     order = order_of(len(probe))
@@ -118,7 +131,7 @@ def run_component(model: torch.nn.Module, job: dict, component: str) -> dict:
 def learning_coefficients(tree, trace: np.ndarray, center: float, job: dict) -> dict:
     """LLC as devinterp defines it, from its steps after burn-in only, and from the draws (conventions 5)."""
     own = compute_llc(tree)
-    after = own.loss_trace.values[:, job["burn_in"]:].mean(1) - float(own.init_loss)
+    after = own.loss_trace.values[:, job["burn_in"] :].mean(1) - float(own.init_loss)
     draws = job["n_beta"] * (trace.mean((1, 2, 3), dtype=np.float64) - center)
     return {
         "own_definition": float(own.llc_mean),
@@ -141,11 +154,12 @@ def run_language(job: dict) -> dict:
         result = run_component(model, job, component)
         trees[component], traces[component] = result["tree"], result["trace"]
         report["components"][component] = {
-            "weights": sum(int(m.sum()) if m is not None else model.get_parameter(n).numel()
-                           for n, m in masks_of(model, component).items()),
+            "weights": sum(
+                int(m.sum()) if m is not None else model.get_parameter(n).numel()
+                for n, m in masks_of(model, component).items()
+            ),
             "cost": result["cost"],
-            "llc": learning_coefficients(
-                result["tree"], result["trace"], report["center_loss"], job),
+            "llc": learning_coefficients(result["tree"], result["trace"], report["center_loss"], job),
             "peak_rss_mb_so_far": peak_megabytes(),
         }
     if "full" in trees and len(trees) > 1:
@@ -161,10 +175,7 @@ def own_susceptibilities(trees: dict, rows: int) -> dict[str, np.ndarray]:
     out = compute_susceptibilities(trees, "base", include_sampling_task=True)
     values = out["susceptibilities"]["sus"]
     back = np.argsort(order_of(rows))
-    chi = {
-        f"own_chi_{name}": values.values[:, i].reshape(rows, -1)[back]
-        for i, name in enumerate(values.wr.values)
-    }
+    chi = {f"own_chi_{name}": values.values[:, i].reshape(rows, -1)[back] for i, name in enumerate(values.wr.values)}
     chi["own_chi_cpu_s"] = np.array(time.process_time() - begin)
     return chi
 

@@ -5,9 +5,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 HEAD = "# Glossary\n\nWritten by `make docs` from `glossary.toml`; edit that file.\n\n"
-COLUMNS = (
-    "| word | symbol | in code | unit | meaning | we do not say |\n|---|---|---|---|---|---|\n"
-)
+COLUMNS = "| word | symbol | in code | unit | meaning | we do not say |\n|---|---|---|---|---|---|\n"
 
 
 def row(word: dict) -> str:

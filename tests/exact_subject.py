@@ -35,9 +35,7 @@ def noisy_subject(system, noise, rows=1024):
     """
     extra, size = len(system.tokens.constant), system.anchor.size
     tables = zip(vars(system.tokens).values(), vars(system.tokens.average()).values(), strict=True)
-    wider = Quadratic(
-        Form(*(np.concatenate([a, b[None]]) for a, b in tables)), system.anchor, system.parts
-    )
+    wider = Quadratic(Form(*(np.concatenate([a, b[None]]) for a, b in tables)), system.anchor, system.parts)
     half = np.random.default_rng(5).standard_normal((rows // 2, size))
     tilts = np.concatenate([half, -half])
     white = tilts @ np.linalg.inv(np.linalg.cholesky(tilts.T @ tilts / rows)).T

@@ -54,25 +54,12 @@ def token_table(rows: int, width: int, rng: np.random.Generator) -> tuple[TokenT
     probes = {name: words(text, rows, width) for name, text in texts.items()}
     text = [word for lines in probes.values() for line in lines for word in line]
     known = {word: k for k, word in enumerate(dict.fromkeys(text))}
-    ids = {
-        name: np.array([[known[word] for word in line] for line in lines])
-        for name, lines in probes.items()
-    }
-    flags = [
-        token_patterns(lines, ids[name]).reshape(len(PATTERNS), -1)
-        for name, lines in probes.items()
-    ]
-    place = [
-        (name, k, j)
-        for name, lines in probes.items()
-        for k in range(len(lines))
-        for j in range(width)
-    ]
+    ids = {name: np.array([[known[word] for word in line] for line in lines]) for name, lines in probes.items()}
+    flags = [token_patterns(lines, ids[name]).reshape(len(PATTERNS), -1) for name, lines in probes.items()]
+    place = [(name, k, j) for name, lines in probes.items() for k in range(len(lines)) for j in range(width)]
     names, row, position = zip(*place, strict=True)
     loss = np.where(np.array(position) == 0, np.nan, rng.gamma(2.0, 1.2, len(text)))
-    table = TokenTable(
-        text=tuple(text), probe=names, row=np.array(row), position=np.array(position), loss=loss
-    )
+    table = TokenTable(text=tuple(text), probe=names, row=np.array(row), position=np.array(position), loss=loss)
     return table, np.concatenate(flags, axis=1)
 
 
@@ -107,22 +94,15 @@ def example_page(rows: int = 12, width: int = 160, parts: int = 16, seed: int = 
     )
 
 
-def pattern_table(
-    chi: np.ndarray, flags: np.ndarray, size: np.ndarray, rng: np.random.Generator
-) -> PatternTable:
+def pattern_table(chi: np.ndarray, flags: np.ndarray, size: np.ndarray, rng: np.random.Generator) -> PatternTable:
     """Means over patterns, with an invented error."""
     psi = chi - np.nanmean(chi, axis=1, keepdims=True)
     mean = np.stack(
-        [
-            np.nanmean(psi[:, row], axis=1) if row.any() else np.full(len(psi), np.nan)
-            for row in flags
-        ],
+        [np.nanmean(psi[:, row], axis=1) if row.any() else np.full(len(psi), np.nan) for row in flags],
         axis=1,
     )
     error = size * rng.gamma(6, 0.01, mean.shape)
-    return PatternTable(
-        names=PATTERNS, rules=tuple(RULES.values()), flags=flags, psi=mean, error=error
-    )
+    return PatternTable(names=PATTERNS, rules=tuple(RULES.values()), flags=flags, psi=mean, error=error)
 
 
 def _diagnostic(name: str, place: int) -> Diagnostic:

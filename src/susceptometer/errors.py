@@ -12,9 +12,7 @@ class SusceptometerError(Exception):
         do: What the reader can do about it.
     """
 
-    def __init__(
-        self, what: str, *, where: str = "", value: object = None, why: str = "", do: str = ""
-    ) -> None:
+    def __init__(self, what: str, *, where: str = "", value: object = None, why: str = "", do: str = "") -> None:
         self.what, self.where, self.value, self.why, self.do = what, where, value, why, do
         super().__init__(self._text())
 

@@ -24,9 +24,7 @@ class Module:
     @property
     def place(self) -> str:
         """Path relative to the repository, or to its last parts elsewhere."""
-        return (
-            str(self.path.relative_to(ROOT)) if self.path.is_relative_to(ROOT) else self.path.name
-        )
+        return str(self.path.relative_to(ROOT)) if self.path.is_relative_to(ROOT) else self.path.name
 
     def functions(self) -> Iterator[Function]:
         """Every function and method, nested ones included."""
@@ -51,9 +49,7 @@ def public(name: str) -> bool:
 
 def tracked_files() -> list[Path]:
     """Files under version control, or every file where the project is no checkout."""
-    listing = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False, text=True
-    )
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False, text=True)
     names = [name for name in listing.stdout.split("\0") if name]
     files = [ROOT / name for name in names] if names else list(ROOT.rglob("*"))
     return [path for path in files if path.is_file() and ".venv" not in path.parts]

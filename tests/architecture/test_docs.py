@@ -47,22 +47,13 @@ def test_public_names_are_documented():
 
 def test_citations_exist():
     keys = set(re.findall(r"@\w+\{([^,]+),", (ROOT / "references.bib").read_text()))
-    used = {
-        (item.place, key)
-        for item in MODULES
-        for text in docstrings(item)
-        for key in CITATION.findall(text)
-    }
+    used = {(item.place, key) for item in MODULES for text in docstrings(item) for key in CITATION.findall(text)}
     assert {pair for pair in used if pair[1] not in keys} == set()
 
 
 def test_documented_make_commands_exist():
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
-    used = {
-        name
-        for page in pages
-        for name in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(), re.MULTILINE)
-    }
+    used = {name for page in pages for name in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(), re.MULTILINE)}
     assert used <= make_targets()
 
 

@@ -114,7 +114,5 @@ def test_a_planted_circle_is_caught(tmp_path):
 
 def test_room_inits_hold_a_docstring_and_nothing_else():
     rooms = [item for item in modules(PACKAGE) if item.path.name == "__init__.py"]
-    full = [
-        item.place for item in rooms if item.path.parent != PACKAGE and len(item.tree.body) != 1
-    ]
+    full = [item.place for item in rooms if item.path.parent != PACKAGE and len(item.tree.body) != 1]
     assert full == []

@@ -27,7 +27,14 @@ KEYWORDS_ALLOWED = {
 }
 """Functions that take any keyword, each with its reason."""
 
-DEFAULTS_ALLOWED = ("cli", "commands/", "reproduce/", "domains/pico.py", "domains/gridworld_env.py", "estimate/curvature.py")
+DEFAULTS_ALLOWED = (
+    "cli",
+    "commands/",
+    "reproduce/",
+    "domains/pico.py",
+    "domains/gridworld_env.py",
+    "estimate/curvature.py",
+)
 """The outer door, where a command states every value it uses; pico, whose seed names a stored file; the environment, whose signature is gymnasium's; the quadratic
 law of a spectrum, where a step of zero is the continuum."""
 

@@ -102,7 +102,9 @@ def pixel(page, token):
     """Red, green and blue where a token is drawn."""
     until(page, "!stale && !waiting")
     x, y = page.evaluate(f"screenOf({token})")
-    script = "([x, y]) => Array.from($('points').getContext('2d').getImageData(Math.round(x), Math.round(y), 1, 1).data)"
+    script = (
+        "([x, y]) => Array.from($('points').getContext('2d').getImageData(Math.round(x), Math.round(y), 1, 1).data)"
+    )
     return page.evaluate(script, [x, y])[:3]
 
 

@@ -28,11 +28,16 @@ from susceptometer.view.explorer_pack import clean, coded_places, coded_psi, dec
 
 pytestmark = pytest.mark.browser
 
+
 def test_the_page_reads_back_what_was_packed(page):
     for k, frame in enumerate(DATA.frames):
-        found = page.evaluate(f"parts.names.map((_, part) => Array.from({{length: count}}, (_, t) => psi({k}, part, t)))")
+        found = page.evaluate(
+            f"parts.names.map((_, part) => Array.from({{length: count}}, (_, t) => psi({k}, part, t)))"
+        )
         np.testing.assert_allclose(found, decoded_psi(coded_psi(frame.psi)), rtol=1e-12)
-        errors = page.evaluate(f"parts.names.map((_, part) => Array.from({{length: count}}, (_, t) => errorOf({k}, part, t)))")
+        errors = page.evaluate(
+            f"parts.names.map((_, part) => Array.from({{length: count}}, (_, t) => errorOf({k}, part, t)))"
+        )
         np.testing.assert_allclose(errors, frame.error, rtol=0.012)
     assert page.evaluate("Array.from({length: count}, (_, t) => wordOf(t))") == [clean(word) for word in TOKENS.words]
 
@@ -84,7 +89,9 @@ def test_a_legend_name_selects_its_tokens_and_the_card_counts(page):
     chip = card.locator(".chips").first.locator("span").first.inner_text()
     assert chip == f"{first.replace(' ', '␣').replace(chr(10), '↵')} {times}"
     domains = Counter(TOKENS.probe[members].tolist())
-    assert set(card.locator(".chips").nth(1).locator("span").all_inner_texts()) == {f"{k} {v}" for k, v in domains.items()}
+    assert set(card.locator(".chips").nth(1).locator("span").all_inner_texts()) == {
+        f"{k} {v}" for k, v in domains.items()
+    }
     assert page.locator('#legend button[aria-pressed="true"]').inner_text().startswith("spacing")
     page.locator("#clear").click()
     assert card.get_attribute("data-count") is None
@@ -167,7 +174,11 @@ def test_search_across_tokens(page):
     for key, place in rows.items():
         ends = np.cumsum([len(words[k]) for k in place])
         for match in re.finditer(re.escape(wanted), texts[key]):
-            touched |= {place[j] for j, end in enumerate(ends) if end > match.start() and end - len(words[place[j]]) < match.end()}
+            touched |= {
+                place[j]
+                for j, end in enumerate(ends)
+                if end > match.start() and end - len(words[place[j]]) < match.end()
+            }
     assert count and len(touched) > count
     page.check("#search-across")
     page.check("#search-case")

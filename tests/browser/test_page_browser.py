@@ -52,9 +52,7 @@ def page(browser, path):
 
 def colours(page) -> list[str]:
     """Class of the first tokens."""
-    return page.eval_on_selector_all(
-        ".t", "spans => spans.slice(0, 120).map(span => span.className)"
-    )
+    return page.eval_on_selector_all(".t", "spans => spans.slice(0, 120).map(span => span.className)")
 
 
 def test_hover_shows_value_and_error(page):
@@ -90,9 +88,7 @@ def test_a_bar_chooses_the_part(page):
     page.locator('#llc-chart g.part[data-part="5"]').click()
     assert page.locator("#part").input_value() == "5"
     page.select_option("#llc-order", "value")
-    values = page.eval_on_selector_all(
-        "#llc-chart .value", "labels => labels.map(label => Number(label.textContent))"
-    )
+    values = page.eval_on_selector_all("#llc-chart .value", "labels => labels.map(label => Number(label.textContent))")
     assert values == sorted(values, reverse=True)
 
 

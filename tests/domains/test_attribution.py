@@ -55,7 +55,9 @@ def test_attention_scores_on_repeats_are_those_of_the_model_card():
     prefix, previous, _ = repeat_scores(PARAMS, CONFIG)
     second = found.copying[..., block + 1 :].mean((1, 2)).reshape(prefix.shape)
     torch.testing.assert_close(second, prefix, atol=0.02, rtol=0.1)  # chance copies within a block differ
-    torch.testing.assert_close(found.previous[..., 1:].mean((1, 2)).reshape(previous.shape), previous, atol=0.01, rtol=0.02)
+    torch.testing.assert_close(
+        found.previous[..., 1:].mean((1, 2)).reshape(previous.shape), previous, atol=0.01, rtol=0.02
+    )
 
 
 def test_keys_that_follow_a_copy():

@@ -117,10 +117,7 @@ def test_no_share_and_more_copies(seed):
     rows = np.tile(np.arange(100, dtype=np.int16), (50, 1))
     generator = np.random.default_rng(seed)
     assert (with_repeats(rows, RepeatMix(0.0), generator) == rows).all()
-    one, many = (
-        (with_repeats(rows, RepeatMix(1.0, 8, 16, copies), generator) != rows).mean()
-        for copies in (1, 4)
-    )
+    one, many = ((with_repeats(rows, RepeatMix(1.0, 8, 16, copies), generator) != rows).mean() for copies in (1, 4))
     assert 0.08 < one < 0.16
     assert many > 2 * one
 
@@ -133,9 +130,7 @@ def test_batches_are_a_function_of_seed_and_step_and_cover_the_rows():
     assert source(9)["tokens"].dtype == torch.long
     assert torch.equal(source(9)["tokens"][1], again(9)["tokens"][0])
     assert not torch.equal(source(9)["tokens"][0], source(9)["tokens"][1])
-    order = np.concatenate(
-        [corpus.shuffled(10, seed=1, start=start, count=4) for start in range(0, 40, 4)]
-    )
+    order = np.concatenate([corpus.shuffled(10, seed=1, start=start, count=4) for start in range(0, 40, 4)])
     assert (np.sort(order.reshape(4, 10)) == np.arange(10)).all()
     assert not (order[:10] == order[10:20]).all()
 

@@ -6,7 +6,13 @@ import torch
 
 from susceptometer.domains.activations import auxiliary_inputs, probe_tokens, residual_streams, target_activations
 from susceptometer.domains.checkpoints import with_text
-from susceptometer.domains.dictionaries import STREAMS, bundled_dictionary, dictionary_folder, stream_of_rows, token_features
+from susceptometer.domains.dictionaries import (
+    STREAMS,
+    bundled_dictionary,
+    dictionary_folder,
+    stream_of_rows,
+    token_features,
+)
 from susceptometer.domains.language import LanguageSource
 from susceptometer.domains.pico import tokenizer_of
 from susceptometer.domains.transformer import logits, streams

@@ -5,10 +5,21 @@ import pytest
 import torch
 
 from susceptometer.domains.gridworld import (
-    GridWorld, corner_policy, seeking_policy, shortest_corner_policy, uniform_policy, wall_policy,
+    GridWorld,
+    corner_policy,
+    seeking_policy,
+    shortest_corner_policy,
+    uniform_policy,
+    wall_policy,
 )
 from susceptometer.domains.regret import (
-    PolicyNet, ScoreTraining, episode_subject, regret_subject, rollouts, score_gradient, train_exact,
+    PolicyNet,
+    ScoreTraining,
+    episode_subject,
+    regret_subject,
+    rollouts,
+    score_gradient,
+    train_exact,
 )
 from susceptometer.errors import DataError
 
@@ -41,7 +52,9 @@ def test_optimal_values_and_the_policy_that_reaches_them(width):
     assert world.regret(seeking_policy(world), world.levels).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize(("make", "exact"), [(uniform_policy, 0.607872), (corner_policy, 0.186605), (wall_policy, 0.065577)])
+@pytest.mark.parametrize(
+    ("make", "exact"), [(uniform_policy, 0.607872), (corner_policy, 0.186605), (wall_policy, 0.065577)]
+)
 def test_mixed_levels(make, exact):
     assert mixed(GridWorld(5), make(GridWorld(5)), 0.1) == pytest.approx(exact, abs=1e-6)
 
@@ -112,7 +125,9 @@ def test_the_subject_has_the_regret_and_the_subset_another(seed):
     corner = net.world.levels[:, 0] == 0
     only = regret_subject(net, center, law, chosen=corner)
     assert len(only.data["level"]) == 15
-    assert float(only.center_loss(only.data).mean()) == pytest.approx(float(net.regret(center, net.world.law(0.0))), abs=1e-6)
+    assert float(only.center_loss(only.data).mean()) == pytest.approx(
+        float(net.regret(center, net.world.law(0.0))), abs=1e-6
+    )
 
 
 def test_batched_training_is_training_alone():

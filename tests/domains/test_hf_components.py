@@ -55,9 +55,7 @@ def test_zero_gradient_and_same_bits_outside_nonzero_inside(family):
             assert torch.equal(moved[name][~mask], value[~mask]), (part, name)
             assert bool((moved[name][mask] != value[mask]).all()), (part, name)
         leaf = flat.clone().requires_grad_()
-        (grad,) = torch.autograd.grad(
-            one.loss(component.scatter(one.params, leaf), one.data).mean(), leaf
-        )
+        (grad,) = torch.autograd.grad(one.loss(component.scatter(one.params, leaf), one.data).mean(), leaf)
         assert bool(grad.any()), part
 
 
@@ -83,9 +81,7 @@ class Writer:
     @torch.no_grad()
     def seen(self, params):
         caught = {}
-        handle = self.module.register_forward_hook(
-            lambda _module, args, out: caught.update(read=args[0], wrote=out)
-        )
+        handle = self.module.register_forward_hook(lambda _module, args, out: caught.update(read=args[0], wrote=out))
         try:
             self.one.loss(params, self.one.data)
         finally:
@@ -133,9 +129,7 @@ def test_a_head_moves_only_its_own_columns(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_disjoint_where_they_should_be(family):
     parts = subject(family).components
-    split = parts.match(
-        "embed | unembed | blocks.*.attn.q | blocks.*.attn.k | blocks.*.attn.v | **.o | mlps"
-    )
+    split = parts.match("embed | unembed | blocks.*.attn.q | blocks.*.attn.k | blocks.*.attn.v | **.o | mlps")
     assert split.disjoint()
     left_over = {name.rsplit(".", 1)[-1] for name in split.uncovered()}
     assert left_over <= {"weight", "bias"}
@@ -175,13 +169,9 @@ def test_an_unknown_layer_still_gives_layers_and_linear_modules():
 
 
 def test_users_model_is_untouched():
-    before = {
-        name: (id(value), value.requires_grad) for name, value in model("llama").named_parameters()
-    }
+    before = {name: (id(value), value.requires_grad) for name, value in model("llama").named_parameters()}
     subject("llama").stages.serves(subject("llama").components["0:0"])
-    after = {
-        name: (id(value), value.requires_grad) for name, value in model("llama").named_parameters()
-    }
+    after = {name: (id(value), value.requires_grad) for name, value in model("llama").named_parameters()}
     assert before == after and model("llama").training
     assert model("llama").config._attn_implementation == "sdpa"
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model("llama").modules())
@@ -195,8 +185,7 @@ def test_own_transformer_has_the_same_names(d_mlp):
     assert len(parts["1:2"]) == 4 * 16 * 4
     assert parts.match("heads").disjoint() and len(parts.match("heads")) == 8
     split = parts.match(
-        "heads | embed | unembed | pos_embed | ln_final | **.ln1"
-        + (" | mlps | **.ln2" if d_mlp else "")
+        "heads | embed | unembed | pos_embed | ln_final | **.ln1" + (" | mlps | **.ln2" if d_mlp else "")
     )
     assert split.disjoint() and not split.uncovered()
     assert len(parts["all"]) == sum(value.numel() for value in params.values())

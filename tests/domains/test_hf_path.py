@@ -40,9 +40,7 @@ def save_tokenizer(folder):
         vocab_size=300, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
     )
     made.train_from_iterator([TEXT], trainer)
-    fast = hf.PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<|endoftext|>", eos_token="<|endoftext|>"
-    )
+    fast = hf.PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
     fast.save_pretrained(folder)
 
 
@@ -215,7 +213,10 @@ def test_a_split_model_is_refused_unless_gathered(small, monkeypatch):
         language_subject(model, tokens(), {"base": tokens()[:2]})
     gathered = hf_model.skeleton(model, "cpu")
     monkeypatch.undo()
-    assert same(language_subject(gathered, tokens(), {"base": tokens()[:2]}), language_subject(model, tokens(), {"base": tokens()}))
+    assert same(
+        language_subject(gathered, tokens(), {"base": tokens()[:2]}),
+        language_subject(model, tokens(), {"base": tokens()}),
+    )
 
 
 PYTHIA_14M = {

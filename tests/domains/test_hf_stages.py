@@ -47,10 +47,7 @@ def test_same_losses_and_gradients(family):
 def test_scattered_masks_and_algebra(family):
     one = subject(family)
     generator = torch.Generator().manual_seed(3)
-    masks = {
-        name: torch.rand(value.shape, generator=generator) < 0.1
-        for name, value in one.params.items()
-    }
+    masks = {name: torch.rand(value.shape, generator=generator) < 0.1 for name, value in one.params.items()}
     anything = component_from_masks("one weight in ten", masks)
     pair = one.components["0:1"] | one.components["1:mlp"]
     for component in (anything, pair, one.components.complement(one.components["0:attn"])):
@@ -101,9 +98,7 @@ def test_an_error_inside_leaves_no_trace():
     one = subject("llama")
     component = one.components["0:0"]
     with pytest.raises(RuntimeError):
-        one.stages.losses(
-            component, torch.zeros(2, 7), one.stages.prefix(component, one.data), None
-        )
+        one.stages.losses(component, torch.zeros(2, 7), one.stages.prefix(component, one.data), None)
     assert not any("forward" in module.__dict__ for module in one.stages.model.modules())
 
 

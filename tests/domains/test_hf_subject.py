@@ -86,9 +86,7 @@ def test_posterior_runs_on_it():
 
 def test_it_travels_to_a_worker():
     one = pickle.loads(pickle.dumps(subject("gpt_neox")))
-    assert torch.equal(
-        one.loss(one.params, one.data), subject("gpt_neox").loss(one.params, one.data)
-    )
+    assert torch.equal(one.loss(one.params, one.data), subject("gpt_neox").loss(one.params, one.data))
     assert one.stages.serves(one.components["0:0"])
 
 

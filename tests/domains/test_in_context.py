@@ -39,7 +39,10 @@ def test_first_token_losses_are_exact(seed):
     tasks = world.tasks(5)
     mean = tasks.mean(0)
     x, y = world.sequences(200_000, tasks, generator)
-    for guess, exact in ((discrete(x, y, tasks, 0.125), ((tasks - mean) ** 2).sum(1).mean()), (ridge(x, y, 0.125), (tasks**2).sum(1).mean())):
+    for guess, exact in (
+        (discrete(x, y, tasks, 0.125), ((tasks - mean) ** 2).sum(1).mean()),
+        (ridge(x, y, 0.125), (tasks**2).sum(1).mean()),
+    ):
         each = (guess[:, 0] - y[:, 0]) ** 2
         assert float(each.mean()) == pytest.approx(float(exact) + 0.125, abs=5 * float(each.std()) / 200_000**0.5)
     x, y = world.sequences(200_000, None, generator)
@@ -97,7 +100,9 @@ def test_no_predictor_looks_ahead(predictor):
 def test_the_network_has_the_weights_of_the_specification():
     net = RegressionNet(RegressionWorld(2, 8, seed=0))
     assert sum(value.numel() for value in net.initial(0).values()) == pytest.approx(50_945, abs=600)
-    subject = regression_subject(net, net.initial(0), *net.world.sequences(8, None, torch.Generator().manual_seed(0)), base_rows=4)
+    subject = regression_subject(
+        net, net.initial(0), *net.world.sequences(8, None, torch.Generator().manual_seed(0)), base_rows=4
+    )
     assert subject.center_loss(subject.data).shape == (8, 8)
 
 

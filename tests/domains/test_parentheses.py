@@ -9,8 +9,21 @@ import pytest
 from scipy import stats
 
 from susceptometer.domains.parentheses import (
-    CLOSE, END, OPEN, PAD, START, Task, agreed, balanced_strings, disagreeing_strings, encoded, equal_count, nested,
-    parsed, random_lengths, unequal_strings,
+    CLOSE,
+    END,
+    OPEN,
+    PAD,
+    START,
+    Task,
+    agreed,
+    balanced_strings,
+    disagreeing_strings,
+    encoded,
+    equal_count,
+    nested,
+    parsed,
+    random_lengths,
+    unequal_strings,
 )
 from susceptometer.domains.parentheses_probes import PROPERTIES, densities, mixture_weights, projected, realised
 from susceptometer.errors import DataError
@@ -123,9 +136,14 @@ def test_a_probe_is_the_conditional_distribution(strings):
     almost = density[names.index("almost_equal")]
     texts, difference = written(strings), np.abs(strings.depth[:, -1])
     assert set(difference[(almost > 0) & ~equal_count(strings)]) == {2}
-    assert all(text.startswith(")") for text, r in zip(texts, density[names.index("starts_close")], strict=True)
-               if r > 0 and text.count("(") != text.count(")"))
-    never = [t for t, r in zip(texts, density[names.index("never_negative")], strict=True) if r > 0 and not slowly_nested(t)]
+    assert all(
+        text.startswith(")")
+        for text, r in zip(texts, density[names.index("starts_close")], strict=True)
+        if r > 0 and text.count("(") != text.count(")")
+    )
+    never = [
+        t for t, r in zip(texts, density[names.index("never_negative")], strict=True) if r > 0 and not slowly_nested(t)
+    ]
     assert never and all(min(np.cumsum([1 if c == "(" else -1 for c in t])) >= 0 for t in never)
 
 

@@ -10,10 +10,20 @@ import torch.nn.functional as F
 
 from susceptometer.domains.parentheses import PAD, Task, agreed, encoded
 from susceptometer.domains.parentheses_model import (
-    ClassifierConfig, class_logits, class_losses, fresh_classifier, weight_shapes,
+    ClassifierConfig,
+    class_logits,
+    class_losses,
+    fresh_classifier,
+    weight_shapes,
 )
 from susceptometer.domains.parentheses_training import (
-    Behaviour, Dosing, Protocol, behaviour, penalised_loss, pool_source, trained_arm,
+    Behaviour,
+    Dosing,
+    Protocol,
+    behaviour,
+    penalised_loss,
+    pool_source,
+    trained_arm,
 )
 from susceptometer.errors import SubjectError
 from susceptometer.train.loop import Training, stack, unstack
@@ -48,8 +58,10 @@ def plain_logits(params, tokens, end, config):
 
 def test_model_is_the_plain_transformer(seed):
     params = {n: w.double() for n, w in fresh_classifier(CONFIG, seed=seed).items()}
-    params |= {n: w + 0.1 * torch.randn(w.shape, generator=torch.Generator().manual_seed(seed)).double()
-               for n, w in params.items()}
+    params |= {
+        n: w + 0.1 * torch.randn(w.shape, generator=torch.Generator().manual_seed(seed)).double()
+        for n, w in params.items()
+    }
     batch = encoded(TASK.training()[np.arange(0, 400, 40)])
     fast = class_logits(params, batch, CONFIG)
     slow = torch.stack([plain_logits(params, t, e, CONFIG) for t, e in zip(batch["tokens"], batch["end"], strict=True)])
@@ -67,7 +79,9 @@ def test_without_positions_only_the_order_counts(seed):
 def test_what_follows_the_end_has_no_influence(seed):
     params, batch = fresh_classifier(CONFIG, seed=seed), encoded(TASK.training()[:20])
     other = dict(batch, tokens=torch.where(batch["tokens"] == PAD, 3, batch["tokens"]))
-    torch.testing.assert_close(class_logits(params, batch, CONFIG), class_logits(params, other, CONFIG), rtol=0, atol=1e-7)
+    torch.testing.assert_close(
+        class_logits(params, batch, CONFIG), class_logits(params, other, CONFIG), rtol=0, atol=1e-7
+    )
 
 
 def test_width_must_fit_the_heads():
@@ -151,8 +165,14 @@ def test_an_arm_released_at_once_is_the_base_arm_and_its_course_is_told(arm, tmp
     weights, seen = arm[0], {}
     protocol = replace(PROTOCOL, training=replace(PROTOCOL.training, measure_at=(6,)))
     base = trained_arm(PROTOCOL, None, [5, 6, 7], into=tmp_path / "base")
-    free = trained_arm(protocol, weights, [5, 6, 7], into=tmp_path / "free", dosing=Dosing(0, 0),
-                       measure=lambda step, params: {"seen": seen.setdefault(step, float(params["classes"].sum()))})
+    free = trained_arm(
+        protocol,
+        weights,
+        [5, 6, 7],
+        into=tmp_path / "free",
+        dosing=Dosing(0, 0),
+        measure=lambda step, params: {"seen": seen.setdefault(step, float(params["classes"].sum()))},
+    )
     late = trained_arm(PROTOCOL, weights, [5, 6, 7], into=tmp_path / "late", dosing=Dosing(0.5, 0.5))
     assert torch.equal(free["classes"], base["classes"]) and sorted(seen) == [6, 12]
     assert float((late["classes"] - base["classes"]).abs().max()) > 1e-3
@@ -162,8 +182,9 @@ def test_an_arm_released_at_once_is_the_base_arm_and_its_course_is_told(arm, tmp
 def test_penalty_and_half_precision(seed):
     params = stack([fresh_classifier(CONFIG, seed=s) for s in (seed, seed + 1)])
     batch = {n: v[None].expand(2, *v.shape) for n, v in encoded(TASK.training()[:30]).items()}
-    plain = torch.stack([class_losses({n: w[i] for n, w in params.items()}, encoded(TASK.training()[:30]), CONFIG)
-                         for i in range(2)])
+    plain = torch.stack(
+        [class_losses({n: w[i] for n, w in params.items()}, encoded(TASK.training()[:30]), CONFIG) for i in range(2)]
+    )
     size = sum(w.square().flatten(1).sum(1) for w in params.values())
     torch.testing.assert_close(penalised_loss(PROTOCOL)(params, batch), plain + 0.0005 * size[:, None])
     half = penalised_loss(replace(PROTOCOL, half=True))(params, batch)

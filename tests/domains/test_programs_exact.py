@@ -64,7 +64,12 @@ def test_all_state_only_machines_with_three_states(steps):
 
 
 def test_two_and_four_states():
-    expected = {2: {"11": "3/2", "10": None}, 3: {"11": "4/3", "10": "2"}, 4: {"11": "5/4"}, 5: {"11": "6/5", "10": "2"}}
+    expected = {
+        2: {"11": "3/2", "10": None},
+        3: {"11": "4/3", "10": "2"},
+        4: {"11": "5/4"},
+        5: {"11": "6/5", "10": "2"},
+    }
     for steps, values in expected.items():
         machines, question = clockworks(2, "1", steps)
         assert {c: shown(m, question, steps).split()[0] for c, m in machines.items()} == {
@@ -247,9 +252,7 @@ def test_renaming_leaves_the_coefficient(seed):
 
 def test_the_wrong_machine_is_refused():
     with pytest.raises(SubjectError, match="input 'AA' gives 'getNextB' after 1 steps") as caught:
-        exact_coefficient(
-            library.parity_check(), problem(("_", "AA"), lambda w: "accept", 1), 3
-        )
+        exact_coefficient(library.parity_check(), problem(("_", "AA"), lambda w: "accept", 1), 3)
     assert "loss at eps = 0 must vanish" in str(caught.value)
 
 

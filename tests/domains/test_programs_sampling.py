@@ -140,9 +140,7 @@ def test_the_full_neighbourhood_is_another_germ(seed):
     machine, question = library.m2(), library.reaches("a", 2)
     whole = subject(machine, question, "H", folded=False)
     schedule = Schedule(groups=48, burn_in=200, draws=100, thin=2)
-    recipe = Recipe(
-        sampler=MALA(step_size=3e-5), schedule=schedule, n_beta=1e4, gamma=1e3, coupling=independent()
-    )
+    recipe = Recipe(sampler=MALA(step_size=3e-5), schedule=schedule, n_beta=1e4, gamma=1e3, coupling=independent())
     found = llc(read_here(whole, {"all": whole.components["all"]}, recipe, seed=seed)).sel(component="all")
     assert abs(z_score(found, 0.5, systematic=0.05)) < 4.5
 

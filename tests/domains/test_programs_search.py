@@ -83,7 +83,10 @@ def test_branch_and_bound_finds_the_minimum_of_a_listed_class(question, noisy):
         listed += list(values.values())
     assert found.complete and found.value == min(listed)
     assert found.covered == 2 * 12**4
-    assert exact_coefficient(found.machine, completed(family.shapes()[0], shape.blank_table)[1], 4).newton.value == found.value
+    assert (
+        exact_coefficient(found.machine, completed(family.shapes()[0], shape.blank_table)[1], 4).newton.value
+        == found.value
+    )
     nothing = BranchAndBound(family, 3, seconds=60, ceiling=found.value).minimum()
     assert nothing.complete and nothing.value is None
 

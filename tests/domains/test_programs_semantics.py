@@ -14,7 +14,11 @@ from susceptometer.domains.programs.laws import numeric, polynomials
 from susceptometer.domains.programs.machine import Error, Machine, run
 from susceptometer.domains.programs.naive import naive_run
 from susceptometer.domains.programs.potential import (
-    Potential, error_probabilities, gradients_at_corner, hessian_at_corner, output_law,
+    Potential,
+    error_probabilities,
+    gradients_at_corner,
+    hessian_at_corner,
+    output_law,
 )
 from susceptometer.domains.programs.problem import Problem, problem, strings
 from susceptometer.domains.programs.syndromes import coefficient, counts, hessian
@@ -111,7 +115,14 @@ def text_of(polynomial, names):
 def test_polynomials_of_the_small_machines():
     parity = library.parity_automaton()
     names = ["a", "c", "b", "e"]  # errors come tuple by tuple: (0,E) (1,E) (0,O) (1,O)
-    expected = {"0": "a", "1": "c", "00": "2*a-a**2-a*b", "01": "a+c-a*c-a*e", "10": "b+c-a*c-b*c", "11": "c+e-c**2-c*e"}
+    expected = {
+        "0": "a",
+        "1": "c",
+        "00": "2*a-a**2-a*b",
+        "01": "a+c-a*c-a*e",
+        "10": "b+c-a*c-b*c",
+        "11": "c+e-c**2-c*e",
+    }
     for word, text in expected.items():
         wrong = str(1 - word.count("1") % 2)
         found = ExactRun(polynomials(parity, names), [wrong]).weight(word, len(word))

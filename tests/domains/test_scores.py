@@ -18,9 +18,7 @@ def looking_back(distance):
 
 
 def uniform():
-    return (torch.ones(LENGTH, LENGTH).tril() / torch.arange(1, LENGTH + 1)[:, None]).expand(
-        ROWS, 1, -1, -1
-    )
+    return (torch.ones(LENGTH, LENGTH).tril() / torch.arange(1, LENGTH + 1)[:, None]).expand(ROWS, 1, -1, -1)
 
 
 def test_repeated_tokens_are_bos_and_a_block_twice(seed):

@@ -17,8 +17,11 @@ from susceptometer.train.loop import Training
 
 N_BETA, GAMMA = 300.0, 10.0
 RECIPE = Recipe(
-    sampler=LeimkuhlerMatthews(step_size=1 / (3 * N_BETA + GAMMA)), n_beta=N_BETA, gamma=GAMMA,
-    schedule=Schedule(groups=8, burn_in=60, draws=200), coupling=antithetic(),
+    sampler=LeimkuhlerMatthews(step_size=1 / (3 * N_BETA + GAMMA)),
+    n_beta=N_BETA,
+    gamma=GAMMA,
+    schedule=Schedule(groups=8, burn_in=60, draws=200),
+    coupling=antithetic(),
 )
 
 
@@ -77,8 +80,14 @@ def reweighted(subject, h):
 def test_total_response_is_the_change_of_the_learning_coefficient():
     """Sample the shifted posteriors with common noise: (lambda_{+h} - lambda_{-h}) / 2h against n_beta (total row)."""
     h, subject = 0.03, toy_subject(steering.anchor("5"), name="5")
-    recipe = Recipe(**{**vars(RECIPE), "n_beta": 30.0, "sampler": LeimkuhlerMatthews(step_size=1 / 100),
-                       "schedule": Schedule(groups=16, burn_in=60, draws=300)})
+    recipe = Recipe(
+        **{
+            **vars(RECIPE),
+            "n_beta": 30.0,
+            "sampler": LeimkuhlerMatthews(step_size=1 / 100),
+            "schedule": Schedule(groups=16, burn_in=60, draws=300),
+        }
+    )
     lam = []
     for sign in (1, -1):
         reading = read_here(reweighted(subject, sign * h), {"whole": subject.components["full"]}, recipe, seed=0)

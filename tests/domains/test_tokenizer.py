@@ -61,10 +61,7 @@ def test_training_is_a_function_of_the_texts(tmp_path):
     first, again = (trained_tokenizer(texts, 270) for _ in range(2))
     assert first.to_str() == again.to_str()
     first.save(str(tmp_path / "tokenizer.json"))
-    assert (
-        load_tokenizer(tmp_path / "tokenizer.json").encode("the cat").ids
-        == first.encode("the cat").ids
-    )
+    assert load_tokenizer(tmp_path / "tokenizer.json").encode("the cat").ids == first.encode("the cat").ids
     assert len(first.encode(" the").ids) == 1
 
 

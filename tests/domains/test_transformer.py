@@ -21,8 +21,7 @@ def weights(config, seed, *, dtype=torch.float64):
     """Random weights without a special value anywhere (norms and biases included)."""
     generator = torch.Generator().manual_seed(seed)
     return {
-        name: 0.5 * torch.randn(shape, generator=generator, dtype=dtype)
-        for name, shape in model.shapes(config).items()
+        name: 0.5 * torch.randn(shape, generator=generator, dtype=dtype) for name, shape in model.shapes(config).items()
     }
 
 
@@ -97,15 +96,11 @@ def test_patterns_are_causal_shares(seed):
 
 def test_positions_reach_queries_and_keys_only(seed):
     params, rows = weights(TINY, seed), tokens(TINY, seed)
-    blind = params | {
-        f"blocks.{layer}.attn.W_Q": torch.zeros(3, 12, 4).double() for layer in (0, 1)
-    }
+    blind = params | {f"blocks.{layer}.attn.W_Q": torch.zeros(3, 12, 4).double() for layer in (0, 1)}
     moved = {"pos_embed.W_pos": params["pos_embed.W_pos"] + 1}
     logits = model.logits(blind, rows, TINY)
     assert torch.equal(logits, model.logits(blind | moved, rows, TINY))
-    assert not torch.allclose(
-        model.logits(params, rows, TINY), model.logits(params | moved, rows, TINY)
-    )
+    assert not torch.allclose(model.logits(params, rows, TINY), model.logits(params | moved, rows, TINY))
 
 
 def test_heads_add_up_to_the_attention_block(seed):
@@ -163,9 +158,7 @@ def test_training_loss_and_gradient_equal_the_plain_ones(config, seed):
     (losses * pull).sum().backward()
     for i, own in enumerate(models):
         torch.testing.assert_close(losses[i], model.loss(own, {"tokens": rows[i]}, config))
-        plain = grad(lambda p, i=i: (model.loss(p, {"tokens": rows[i]}, config) * pull[i]).sum())(
-            own
-        )
+        plain = grad(lambda p, i=i: (model.loss(p, {"tokens": rows[i]}, config) * pull[i]).sum())(own)
         for name, slope in plain.items():
             torch.testing.assert_close(params[name].grad[i], slope, rtol=2e-4, atol=2e-5)
 

@@ -42,20 +42,14 @@ def known():
 
 def clusters_of(labels, chi):
     stable = np.array([0.9, 0.4])
-    return Clusters(
-        labels, np.array([0.1, 0.2]), stable, stable, 0.01, 0.25, chi, ClusterSettings(k=5)
-    )
+    return Clusters(labels, np.array([0.1, 0.2]), stable, stable, 0.01, 0.25, chi, ClusterSettings(k=5))
 
 
 def test_cards(known):
     labels, chi = known
     first, second = clusters_of(labels, chi).cards(WORDS, contexts=6)
     assert first.label == "' the' after ' of'" and second.label == "'7' in sums"
-    assert (
-        first.size == (labels == 0).sum()
-        and first.unique == 1
-        and first.tokens == ((" the", first.size),)
-    )
+    assert first.size == (labels == 0).sum() and first.unique == 1 and first.tokens == ((" the", first.size),)
     assert dict(second.domains) == {"sums": second.size} and second.patterns["numeric"] == 1.0
     assert len(first.contexts) == 6
     assert all(c.before.endswith(" of") and c.token == " the" for c in first.contexts)
@@ -115,9 +109,7 @@ def test_labels_by_rule():
         {"numeric": 9.0, "other": 9.0},
         nothing,
     )
-    weak = Makeup(
-        {"\n": 0.3, "2": 0.2, "x": 0.1}, {}, {"numeric": 0.9}, nothing, {"numeric": 1.1}, nothing
-    )
+    weak = Makeup({"\n": 0.3, "2": 0.2, "x": 0.1}, {}, {"numeric": 0.9}, nothing, {"numeric": 1.1}, nothing)
     assert [short_label(m) for m in (few, role, weak)] == [
         "'1', '2'",
         "numeric",
@@ -143,9 +135,7 @@ def test_the_exported_table(known, tmp_path):
         "y",
         "vector",
     ]
-    assert (
-        back["label"].astype(str) == np.array(["main body", "of the", "digits"])[labels + 1]
-    ).all()
+    assert (back["label"].astype(str) == np.array(["main body", "of the", "digits"])[labels + 1]).all()
     place = int(np.flatnonzero(labels == 0)[0])
     assert "⟦ the⟧" in back["text"][place] and back["cluster"][place] == 0
     assert len(back["vector"][0]) == len(HEADS) and np.isfinite(back[["x", "y"]].to_numpy()).all()
@@ -165,7 +155,5 @@ def test_the_principal_plane(seed):
 def test_vectors_without_chains_can_be_clustered_and_shown(known):
     labels, chi = known
     value = chi.estimate().value
-    bare = as_estimate(
-        value.values.T.astype(np.float32), value.drop_vars("component").coords, names=HEADS
-    )
+    bare = as_estimate(value.values.T.astype(np.float32), value.drop_vars("component").coords, names=HEADS)
     assert clusters_of(labels, bare).cards(WORDS)[1].label == "'7' in sums"

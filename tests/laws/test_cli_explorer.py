@@ -111,7 +111,9 @@ def test_what_is_no_run_and_no_model_is_said(capsys, explored, place):
 
 def test_a_dry_run_says_the_cost_and_reads_nothing(capsys, monkeypatch, explored, place):
     monkeypatch.setattr(forecast, "PROBE_SECONDS", 0.1)
-    out = said(capsys, "explore", place / "step1000", "--data", place / "texts", "--into", place / "none", "--dry-run", *READ)
+    out = said(
+        capsys, "explore", place / "step1000", "--data", place / "texts", "--into", place / "none", "--dry-run", *READ
+    )
     assert out["forecast"][0]["forecast"]["seconds"] > 0 and not (place / "none").exists()
 
 

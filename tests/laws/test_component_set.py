@@ -49,9 +49,7 @@ def everything() -> ComponentSet:
         for h in range(2)
     ]
     mlps = [
-        Component(
-            f"blocks.{layer}.mlp", (Piece("c", (2, 2), (slice(layer, layer + 1), slice(0, 2))),)
-        )
+        Component(f"blocks.{layer}.mlp", (Piece("c", (2, 2), (slice(layer, layer + 1), slice(0, 2))),))
         for layer in range(2)
     ]
     members = [
@@ -100,9 +98,9 @@ def test_len_is_additive_and_a_partition_sums_to_all(bits: list[bool], labels: l
     assert parts.disjoint() and not parts.uncovered()
     assert torch.equal(bits_of(parts.union("whole")), torch.ones(TOTAL, dtype=torch.bool))
     chosen = from_bits("chosen", bits)
-    assert len(chosen) + TOTAL == len(chosen | cells[0]) + sum(
-        bits_of(chosen) & bits_of(cells[0])
-    ) + TOTAL - len(cells[0])
+    assert len(chosen) + TOTAL == len(chosen | cells[0]) + sum(bits_of(chosen) & bits_of(cells[0])) + TOTAL - len(
+        cells[0]
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -148,9 +146,7 @@ def test_lookup_takes_aliases_and_lazy_names() -> None:
     assert torch.equal(parts["0:mlp:n1"].gather(PARAMS), PARAMS["c"][:, 1])
 
 
-@pytest.mark.parametrize(
-    "pattern", ["0:7", "blocks.0.attn.heads.1", "blocks.9.*", "re:nothing", "embedd", ""]
-)
+@pytest.mark.parametrize("pattern", ["0:7", "blocks.0.attn.heads.1", "blocks.9.*", "re:nothing", "embedd", ""])
 def test_unknown_names_raise_with_near_matches(pattern: str) -> None:
     with pytest.raises(ComponentError, match="no component has this name"):
         everything().match(pattern)

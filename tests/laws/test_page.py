@@ -19,9 +19,7 @@ DATA = example_page(rows=2, width=40, parts=4)
 
 def embedded(html: str) -> dict:
     """The data of a page, as its script reads it."""
-    found = re.search(
-        r'<script type="application/json" id="payload">(.*?)</script>', html, re.DOTALL
-    )
+    found = re.search(r'<script type="application/json" id="payload">(.*?)</script>', html, re.DOTALL)
     return json.loads(found.group(1))
 
 
@@ -35,9 +33,7 @@ def test_the_file_is_complete_and_offline(tmp_path):
     path = write_page(DATA, tmp_path / "deep" / "report.html")
     html = path.read_text(encoding="utf-8")
     assert "{{" not in html.replace(json.dumps(DATA.title), "")
-    outside = re.findall(
-        r"(?:src|href)\s*=\s*[\"'](?!#)|@import|url\(|fetch\(|XMLHttp|import\(", html
-    )
+    outside = re.findall(r"(?:src|href)\s*=\s*[\"'](?!#)|@import|url\(|fetch\(|XMLHttp|import\(", html)
     assert outside == []
     assert set(re.findall(r"https?://[^\"' )<]+", html.split('id="payload"')[0])) == set()
     assert "default-src 'none'" in html

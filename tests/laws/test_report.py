@@ -30,9 +30,9 @@ def bigram_loss(params, batch):
     """A model without attention: the next token from the last one alone."""
     tokens = batch["tokens"]
     scores = params["embed"][tokens[:, :-1]] @ params["unembed"]
-    return torch.nn.functional.cross_entropy(
-        scores.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
-    ).reshape(len(tokens), -1)
+    return torch.nn.functional.cross_entropy(scores.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none").reshape(
+        len(tokens), -1
+    )
 
 
 def subject() -> Subject:

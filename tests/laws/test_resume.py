@@ -66,7 +66,9 @@ def test_fifty_kills_change_no_number(tmp_path, readings, seed):
         resumed, used, halves = healed(readings, tmp_path / str(runs), dice, 50 - kills)
         kills, torn, runs = kills + used, torn + halves, runs + 1
         assert same_numbers(resumed, whole(tmp_path / "whole"))
-    print(f"{kills} kills of running readings in {runs} runs, {torn} in the middle of writing a cell; 0 numbers changed")
+    print(
+        f"{kills} kills of running readings in {runs} runs, {torn} in the middle of writing a cell; 0 numbers changed"
+    )
     assert torn > 0
 
 

@@ -42,7 +42,11 @@ HOST = ("nonzero", "_local_scalar_dense", "masked_select", "equal", "_unique2", 
 def traced(body):
     """The tensor operations of ``body``, to be replayed; refuses those that wait for the host."""
     graph = make_fx(lambda: body())()  # noqa: PLW0108 - a bound method counts its self
-    names = {str(node.target).split(".")[1] for node in graph.graph.nodes if node.op == "call_function" and "." in str(node.target)}
+    names = {
+        str(node.target).split(".")[1]
+        for node in graph.graph.nodes
+        if node.op == "call_function" and "." in str(node.target)
+    }
     if names & set(HOST):
         raise RuntimeError(f"the host waits for {sorted(names & set(HOST))}")
     RECORDED.append(len(names))
@@ -161,7 +165,9 @@ def test_moving_a_subject_keeps_shared_weights_shared():
     assert {moved(value, "cpu", memo).data_ptr() for value in one.params.values()} == held
     assert torch.equal(loss(one.params, one.data), one.center_loss(one.data))
     part = one.components["0:0"]
-    there, here = (s.losses(part, part.gather(one.params)[None], s.prefix(part, one.data), None) for s in (stages, one.stages))
+    there, here = (
+        s.losses(part, part.gather(one.params)[None], s.prefix(part, one.data), None) for s in (stages, one.stages)
+    )
     assert torch.equal(there, here)
 
 

@@ -62,7 +62,11 @@ def test_members_share_noise_and_mirror_it():
 def test_every_name_step_and_purpose_has_its_own_numbers():
     one = noise([0])
     first, second = one.normal(), one.normal()
-    others = [noise([1]).normal(), noise([0], seed=6).normal(), CounterNoise(5, ("head", 4), [0], independent(), torch.zeros(1001)).normal()]
+    others = [
+        noise([1]).normal(),
+        noise([0], seed=6).normal(),
+        CounterNoise(5, ("head", 4), [0], independent(), torch.zeros(1001)).normal(),
+    ]
     assert not any(torch.equal(first, other) for other in (second, *others))
 
 

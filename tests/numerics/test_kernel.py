@@ -45,9 +45,7 @@ def small_tiles(monkeypatch):
 def test_equals_cross_entropy_with_gradients(sizes, seed, biased, softcap):
     hidden, weight, targets, bias = case(sizes, seed=seed, biased=biased)
     leaves = [x.requires_grad_() for x in (hidden, weight, bias) if x is not None]
-    pull = torch.randn(
-        len(targets), dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
-    )
+    pull = torch.randn(len(targets), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     ours = linear_cross_entropy(hidden, weight, targets, bias=bias, softcap=softcap)
     theirs = plain(hidden, weight, targets, bias, softcap)
     torch.testing.assert_close(ours, theirs)
@@ -55,9 +53,7 @@ def test_equals_cross_entropy_with_gradients(sizes, seed, biased, softcap):
     for a, b in zip(got, want, strict=True):
         torch.testing.assert_close(a, b)
     with torch.no_grad():
-        torch.testing.assert_close(
-            linear_cross_entropy(hidden, weight, targets, bias=bias, softcap=softcap), theirs
-        )
+        torch.testing.assert_close(linear_cross_entropy(hidden, weight, targets, bias=bias, softcap=softcap), theirs)
 
 
 @settings(max_examples=30, deadline=None)
@@ -99,9 +95,7 @@ def test_slopes_are_the_gradient():
 
 @pytest.mark.parametrize("fixed", [True, False])
 def test_huge_losses_do_not_overflow(fixed):
-    hidden, weight, targets, _ = case(
-        (5, 9, 3), seed=3, biased=False, scale=40.0, dtype=torch.float32
-    )
+    hidden, weight, targets, _ = case((5, 9, 3), seed=3, biased=False, scale=40.0, dtype=torch.float32)
     hidden.requires_grad_()
     weight.requires_grad_(not fixed)
     ours, theirs = (
@@ -110,9 +104,7 @@ def test_huge_losses_do_not_overflow(fixed):
     )
     assert theirs.max() > 500
     torch.testing.assert_close(ours, theirs)
-    torch.testing.assert_close(
-        *(torch.autograd.grad(x.sum(), hidden)[0] for x in (ours, theirs)), rtol=1e-3, atol=1e-3
-    )
+    torch.testing.assert_close(*(torch.autograd.grad(x.sum(), hidden)[0] for x in (ours, theirs)), rtol=1e-3, atol=1e-3)
 
 
 def test_nan_stays_nan():
@@ -122,9 +114,7 @@ def test_nan_stays_nan():
     assert losses.isnan().tolist() == [False, True, False, False]
 
 
-@pytest.mark.parametrize(
-    ("precision", "loss_error", "slope_error"), [("mixed", 1e-5, 0.01), ("bfloat16", 0.05, 0.01)]
-)
+@pytest.mark.parametrize(("precision", "loss_error", "slope_error"), [("mixed", 1e-5, 0.01), ("bfloat16", 0.05, 0.01)])
 def test_half_precision_products_stay_close(precision, loss_error, slope_error, monkeypatch):
     monkeypatch.setattr(kernel, "TILE", (64, 128))
     hidden, weight, targets, _ = case((200, 700, 64), seed=5, biased=False, dtype=torch.float32)

@@ -55,7 +55,9 @@ def test_the_size_of_passes_moves_numbers_by_rounding_only(monkeypatch, each):
     assert posterior.pass_events == int(SHARE * 10**4 / each) < 8192
     cut = cell()
     for name in ("loss", "sum_l", "sum_gl", "pair"):
-        torch.testing.assert_close(torch.tensor(cut[name].values), torch.tensor(whole[name].values), rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(
+            torch.tensor(cut[name].values), torch.tensor(whole[name].values), rtol=1e-3, atol=1e-6
+        )
 
 
 @pytest.mark.gpu

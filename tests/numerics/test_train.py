@@ -173,9 +173,7 @@ def test_the_optimiser_is_torchs_adamw():
     settings = AdamW(weight_decay=0.3, scale_memory=0.95, clip=0.7)
     ours = {name: w.requires_grad_() for name, w in stack([start(1), start(2)]).items()}
     theirs = [{n: w.requires_grad_() for n, w in start(seed).items()} for seed in (1, 2)]
-    optimizers = [
-        torch.optim.AdamW(m.values(), lr=0.02, betas=(0.9, 0.95), weight_decay=0.3) for m in theirs
-    ]
+    optimizers = [torch.optim.AdamW(m.values(), lr=0.02, betas=(0.9, 0.95), weight_decay=0.3) for m in theirs]
     moments = zero_moments(ours)
     for step in range(1, 30):
         ours = {name: w.detach().requires_grad_() for name, w in ours.items()}

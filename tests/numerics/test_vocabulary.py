@@ -40,7 +40,9 @@ def test_large_losses_need_no_second_look():
     torch.testing.assert_close(whole - own, exact.float(), rtol=1e-5, atol=1e-2)
 
 
-@pytest.mark.parametrize(("words", "tokens", "parts"), [(50304, 16, 16), (50304, 8000, 4), (50304, 10**6, 1), (61, 4, 1)])
+@pytest.mark.parametrize(
+    ("words", "tokens", "parts"), [(50304, 16, 16), (50304, 8000, 4), (50304, 10**6, 1), (61, 4, 1)]
+)
 def test_parts_divide_the_vocabulary_and_fill_a_gpu(words, tokens, parts):
     assert parts_of(words, tokens) == parts
 
@@ -55,7 +57,13 @@ def test_parts_are_joined_exactly(monkeypatch):
 
 @pytest.mark.parametrize(
     ("width", "bias", "capped", "fits"),
-    [(128, False, False, True), (256, False, False, True), (256, True, False, False), (64, False, True, False), (260, False, False, False)],
+    [
+        (128, False, False, True),
+        (256, False, False, True),
+        (256, True, False, False),
+        (64, False, True, False),
+        (260, False, False, False),
+    ],
 )
 def test_where_it_serves(width, bias, capped, fits):
     assert serves(width, bias=bias, capped=capped) is fits

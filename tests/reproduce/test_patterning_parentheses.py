@@ -27,7 +27,9 @@ def noisy_basin(seed, mean):
 
 def arm(name, h, nested, accuracy=1.0, dosing=RELEASE, at_release=None):
     """Of 40 models the first ``nested`` end Nested and the first ``at_release`` were Nested when the data changed."""
-    ends, held = (np.where(np.arange(MODELS) < n, 1.0, 0.0) for n in (nested, nested if at_release is None else at_release))
+    ends, held = (
+        np.where(np.arange(MODELS) < n, 1.0, 0.0) for n in (nested, nested if at_release is None else at_release)
+    )
     course = Course(np.array([500, 750, 1000]), np.full((3, MODELS), accuracy), np.stack([held, held, ends]))
     found = Behaviour(np.full(MODELS, accuracy), ends, np.zeros(MODELS))
     return Arm(name, Mix(h, MODELS, dosing), h, found, course, {"clipped": 0.0, "lost": 0.0, "effective": 1.0}, {})

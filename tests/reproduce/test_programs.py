@@ -48,7 +48,10 @@ def test_a_wrong_exact_value_is_seen(table, setting, tmp_path):
     wrong = {**cells[0][1], "exact": np.asarray([4.0, 1.0, 4.0])}
     assert abs(programs._score(cells[0][0], cells[0][1])) < 4
     assert programs._score(cells[0][0], wrong) < -8
-    assert programs._separation([(cells[0][0], {**cells[0][1], "exact": np.asarray([4.5, 1, 4.5])}), cells[1]]).verdict == "differs"
+    assert (
+        programs._separation([(cells[0][0], {**cells[0][1], "exact": np.asarray([4.5, 1, 4.5])}), cells[1]]).verdict
+        == "differs"
+    )
 
 
 def test_a_planted_hit_is_reported(table, setting, tmp_path):

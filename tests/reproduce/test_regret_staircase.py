@@ -16,7 +16,9 @@ def setting(tmp_path_factory):
 def test_claims_at_smoke_scale(setting):
     table = reproduce("regret-staircase", setting)
     assert table.counts()["differs"] == 0
-    assert any(row.text.startswith("The coefficient from stored episodes") and row.verdict == "agrees" for row in table.claims)
+    assert any(
+        row.text.startswith("The coefficient from stored episodes") and row.verdict == "agrees" for row in table.claims
+    )
     assert page(table, setting).count("<figure>") == 2
 
 

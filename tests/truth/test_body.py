@@ -45,7 +45,9 @@ def test_width_error_matches_its_spread_over_chains(seed):
     along = rng.standard_normal((2, signal.shape[2]))
     for _ in range(30):
         chains = 0.5 * rng.standard_normal((GROUPS, HEADS, 2)) @ along
-        repeats.append(body_width(response_of(signal + chains, list("abcdef"), {}, "within-run"), seed=seed, bootstraps=30))
+        repeats.append(
+            body_width(response_of(signal + chains, list("abcdef"), {}, "within-run"), seed=seed, bootstraps=30)
+        )
     ratio = np.median([one.error[1] for one in repeats]) / np.std([one.relative for one in repeats], ddof=1)
     assert 0.5 < ratio < 2.0
 

@@ -55,9 +55,7 @@ def test_the_reported_conductance_is_that_of_each_cluster(planted):
 def test_threads_and_the_order_of_points_change_nothing(planted):
     _, points, found = planted
     walk = SETTINGS.walk_on(len(points))
-    cuts = search(
-        found.graph, walk, Effort(patience=300, threads=2), phi_max=found.phi_max, seed=0
-    ).cuts
+    cuts = search(found.graph, walk, Effort(patience=300, threads=2), phi_max=found.phi_max, seed=0).cuts
     again = merged(found.graph, cuts, phi_max=found.phi_max, min_size=walk.min_size)
     assert np.array_equal(again.labels, found.partition.labels)
     mixed = np.random.default_rng(0).permutation(len(points))
@@ -79,10 +77,7 @@ def test_no_cluster_in_a_cloud_without_clumps(cloud, seed):
     draw = np.random.default_rng(seed)
     points = {
         "round": lambda: draw.normal(size=(3000, 10)),
-        "flat": lambda: (
-            draw.normal(size=(3000, 3)) @ draw.normal(size=(3, 10))
-            + 0.1 * draw.normal(size=(3000, 10))
-        ),
+        "flat": lambda: draw.normal(size=(3000, 3)) @ draw.normal(size=(3, 10)) + 0.1 * draw.normal(size=(3000, 10)),
         "heavy": lambda: draw.standard_t(5, size=(3000, 10)),
     }[cloud]()
     z = ((points - points.mean(0)) / points.std(0)).astype(np.float32)
@@ -92,14 +87,11 @@ def test_no_cluster_in_a_cloud_without_clumps(cloud, seed):
 def test_shuffled_columns_are_too_weak_a_null_for_correlated_columns(seed):
     """The reason for the copula null: the shuffled threshold calls a smooth flat cloud clustered."""
     draw = np.random.default_rng(seed)
-    points = draw.normal(size=(3000, 3)) @ draw.normal(size=(3, 10)) + 0.1 * draw.normal(
-        size=(3000, 10)
-    )
+    points = draw.normal(size=(3000, 3)) @ draw.normal(size=(3, 10)) + 0.1 * draw.normal(size=(3000, 10))
     z = ((points - points.mean(0)) / points.std(0)).astype(np.float32)
     walk = SETTINGS.walk_on(3000)
     limits = {
-        null: threshold(z, walk, k=30, kind="mutual", null=null, seed=0).phi_max
-        for null in ("copula", "shuffled")
+        null: threshold(z, walk, k=30, kind="mutual", null=null, seed=0).phi_max for null in ("copula", "shuffled")
     }
     assert limits["shuffled"] > 2 * limits["copula"]
     graph = neighbour_graph(nearest(z, 30, seed=0))
@@ -112,10 +104,7 @@ def test_null_clouds_keep_what_they_promise(planted):
     shuffled, copula = (null_cloud(points, null, seed=0) for null in ("shuffled", "copula"))
     assert np.array_equal(np.sort(shuffled, axis=0), np.sort(points, axis=0))
     levels = [0.02, 0.1, 0.5, 0.9, 0.98]
-    assert (
-        np.abs(np.quantile(copula, levels, axis=0) - np.quantile(points, levels, axis=0)).max()
-        < 0.4
-    )
+    assert np.abs(np.quantile(copula, levels, axis=0) - np.quantile(points, levels, axis=0)).max() < 0.4
 
     def kept(cloud):
         return np.corrcoef(np.corrcoef(cloud.T)[0, 1:], np.corrcoef(points.T)[0, 1:])[0, 1]
@@ -170,18 +159,13 @@ def test_table_and_estimate_without_replicates():
     found = cluster(Estimate("chi", values, 4), SETTINGS, seed=0)
     table = found.table()
     assert list(table.columns) == ["size", "conductance", "halves", "seeds"]
-    assert (
-        table["size"].tolist() == [len(m) for m in found.members] and np.isnan(found.halves).all()
-    )
+    assert table["size"].tolist() == [len(m) for m in found.members] and np.isnan(found.halves).all()
     assert "clusters hold" in repr(found)
 
 
 def test_too_few_tokens_are_refused():
     values = xr.Dataset(
-        {
-            k: (("component", "token"), np.random.default_rng(0).normal(size=(3, 50)))
-            for k in ("value", "error")
-        }
+        {k: (("component", "token"), np.random.default_rng(0).normal(size=(3, 50))) for k in ("value", "error")}
     )
     with pytest.raises(DataError, match="too few tokens"):
         cluster(Estimate("chi", values, 4), seed=0)

@@ -71,8 +71,9 @@ def with_seed(reading, seed):
 def test_values_at_h_and_at_half_of_it():
     """Test 4, planted: at h = 0.8 a quadratic answers 2.3 times as much as at 0.4; said, refused, fallen back."""
     system = gaussian.random_quadratic(2, sizes=(5,), tokens=6, spread=0.3)
-    model, plan = subject(system), recipe(
-        LeimkuhlerMatthews(step_size=1e-2), (60.0, 2.0), coupling=coupled(0.8), schedule=(16, 200, 100, 2)
+    model, plan = (
+        subject(system),
+        recipe(LeimkuhlerMatthews(step_size=1e-2), (60.0, 2.0), coupling=coupled(0.8), schedule=(16, 200, 100, 2)),
     )
     reading = read(model, plan, 3, components=("block0",))
     assert susceptibility(reading).data["estimator"].values.tolist() == ["coupled"], "not seen without more runs"

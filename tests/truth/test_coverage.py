@@ -1,6 +1,6 @@
 """Nominal 95 % intervals of calibrated runs hold the exact value; wrong intervals are told from right ones.
 
-The full table, 200 runs per row, is benchmarks/results/coverage.md (benchmarks/coverage.py).
+The full table, 200 runs per row, is benchmarks/results/coverage.md (benchmarks/bench_coverage.py).
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ import pytest
 from exact_subject import band
 from susceptometer.estimate.calibrate import calibrate
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "coverage.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "bench_coverage.py"
 CELLS = (
     "quadratic, LLC, SGLD, mini-batch", "w^4, LLC", "block off the minimum, LLC", "chi covariance", "chi coupled",
     "chi two-run, coupled",

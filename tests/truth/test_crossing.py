@@ -118,9 +118,7 @@ def test_three_weights_by_conditioning() -> None:
     z = np.exp(logs)
     weight = np.array([mass(value) * value for value in z])
     inner = np.array([crossing.square_product_llc(t * value**2, gamma) for value in z])
-    assert np.isclose(
-        Crossing((1, 1, 1)).llc(t, gamma), np.sum(weight * inner) / weight.sum(), rtol=1e-8
-    )
+    assert np.isclose(Crossing((1, 1, 1)).llc(t, gamma), np.sum(weight * inner) / weight.sum(), rtol=1e-8)
 
 
 @pytest.mark.parametrize("powers", BOX_TABLE)
@@ -136,10 +134,7 @@ def test_box_by_plain_quadrature() -> None:
     """Two-dimensional adaptive quadrature over the box itself, distinct and mixed rates."""
     t = 5.0
     norm, mean = (
-        dblquad(lambda y, x, p=p: (t * x**4 * y**2) ** p * math.exp(-t * x**4 * y**2), 0, 1, 0, 1)[
-            0
-        ]
-        for p in (0, 1)
+        dblquad(lambda y, x, p=p: (t * x**4 * y**2) ** p * math.exp(-t * x**4 * y**2), 0, 1, 0, 1)[0] for p in (0, 1)
     )
     assert np.isclose(Crossing((2, 1)).box_llc(t), mean / norm, rtol=1e-8)
     nodes, weights = quadrature.gauss(0.0, 1.0, 4)
@@ -177,9 +172,7 @@ def test_mean_and_slope_by_direct_sums(potential: Crossing | TwoPoints) -> None:
     t, gamma, start = 40.0, 2.0, potential.center["w"].numpy()
     tau, y = np.linspace(-9.9, 9.9, 3001), np.linspace(-9.0, 9.0, 1001)
     x = (1 + 1e-3 * np.sinh(tau))[:, None]  # fine near the line x = 1
-    weight = np.cosh(tau)[:, None] * np.exp(
-        -gamma / 2 * ((x - start[0]) ** 2 + (y - start[1]) ** 2)
-    )
+    weight = np.cosh(tau)[:, None] * np.exp(-gamma / 2 * ((x - start[0]) ** 2 + (y - start[1]) ** 2))
     value = (x - 1) ** 2 * (x**2 + y**2) ** 4 if isinstance(potential, TwoPoints) else x**2 * y**4
     density = weight * np.exp(-t * value)
     density /= density.sum()
@@ -204,14 +197,10 @@ def test_asymptotic_rule_with_priors() -> None:
     assert crossing.asymptotic([2, 1], [1, 0]) == (Fraction(1, 2), 2)
 
 
-@pytest.mark.parametrize(
-    "potential", [Crossing((1, 2)), TwoPoints((0.0, 0.0)), TwoPoints((1.0, 0.5))]
-)
+@pytest.mark.parametrize("potential", [Crossing((1, 2)), TwoPoints((0.0, 0.0)), TwoPoints((1.0, 0.5))])
 def test_torch_loss(potential: Crossing | TwoPoints) -> None:
     x, y = 0.7, -1.3
-    expected = (
-        (x - 1) ** 2 * (x**2 + y**2) ** 4 if isinstance(potential, TwoPoints) else x**2 * y**4
-    )
+    expected = (x - 1) ** 2 * (x**2 + y**2) ** 4 if isinstance(potential, TwoPoints) else x**2 * y**4
     params = {"w": torch.tensor([[x, y], [0.0, 0.0]], dtype=torch.float64)}
     batch = {"index": torch.arange(3)}
     values = torch.func.vmap(lambda p: potential.loss(p, batch))(params)
@@ -219,9 +208,7 @@ def test_torch_loss(potential: Crossing | TwoPoints) -> None:
     assert torch.allclose(values[0], torch.full((3,), expected, dtype=torch.float64))
     assert torch.equal(potential.loss(potential.center, batch), torch.zeros(3, dtype=torch.float64))
     noise = torch.tensor([[1.0, 2.0], [-1.0, 0.5]], dtype=torch.float64)
-    gradient = torch.func.jacrev(lambda p: potential.loss(p, {"noise": noise}))(potential.center)[
-        "w"
-    ]
+    gradient = torch.func.jacrev(lambda p: potential.loss(p, {"noise": noise}))(potential.center)["w"]
     assert torch.equal(gradient, noise)
     tilted = potential.loss(potential.center, {"noise": noise})
     assert torch.equal(tilted, torch.zeros(2, dtype=torch.float64))

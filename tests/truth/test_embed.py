@@ -56,4 +56,6 @@ def test_clumps_stay_clumps_and_maps_follow_each_other(seed):
     centres = [np.stack([one[classes == k].mean(0) for k in range(4)]) for one in (first, last)]
     moved = np.linalg.norm(centres[0] - centres[1], axis=1).mean()
     assert moved < 0.5 * np.linalg.norm(centres[1][:, None] - centres[1][None], axis=-1).max()
-    np.testing.assert_array_equal(embed(late, MapSetting(neighbours=15), seed=seed), embed(late, MapSetting(neighbours=15), seed=seed))
+    np.testing.assert_array_equal(
+        embed(late, MapSetting(neighbours=15), seed=seed), embed(late, MapSetting(neighbours=15), seed=seed)
+    )

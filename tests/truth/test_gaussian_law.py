@@ -77,9 +77,7 @@ def test_fixture_finite_step(
     gradient_noise = np.array([[noise]])
     chain = lyapunov.sgld(block.energy(N_BETA, GAMMA, gradient_noise), EPS)
     assert printed(gaussian.susceptibility(block, chain.law())[0], covariance)
-    tangent = pathwise.tangent_chain(
-        block, N_BETA, GAMMA, step_size=EPS, gradient_noise=gradient_noise, shared=shared
-    )
+    tangent = pathwise.tangent_chain(block, N_BETA, GAMMA, step_size=EPS, gradient_noise=gradient_noise, shared=shared)
     assert printed(pathwise.pathwise_susceptibility(block, tangent)[0], pair)
 
 
@@ -99,9 +97,7 @@ def test_fixture_finite_h(block: gaussian.Quadratic) -> None:
 def test_susceptibility_is_the_slope_of_the_mean(random: gaussian.Quadratic) -> None:
     """chi = d E[f] / d n_beta, by central difference of the exact mean (Plummer 2026)."""
     step = 1e-3
-    means = [
-        random.perturbations.mean(gaussian.posterior(random, 20 + s * step, 5.0)) for s in (1, -1)
-    ]
+    means = [random.perturbations.mean(gaussian.posterior(random, 20 + s * step, 5.0)) for s in (1, -1)]
     chi = gaussian.susceptibility(random, gaussian.posterior(random, 20.0, 5.0))
     assert np.allclose((means[0] - means[1]) / (2 * step), chi, rtol=1e-6, atol=1e-10)
 
@@ -136,9 +132,7 @@ def test_form_covariance_by_gauss_hermite(random: gaussian.Quadratic) -> None:
     mean = weights @ values
     covariance = (values - mean).T @ ((values - mean) * weights[:, None])
     assert np.allclose(block.tokens.mean(law), mean, rtol=1e-10)
-    assert np.allclose(
-        block.tokens.covariance(block.tokens, law), covariance, rtol=1e-9, atol=1e-14
-    )
+    assert np.allclose(block.tokens.covariance(block.tokens, law), covariance, rtol=1e-9, atol=1e-14)
 
 
 def test_component_susceptibility_by_quadrature(full: gaussian.Quadratic) -> None:
@@ -209,9 +203,7 @@ def test_own_variance(random: gaussian.Quadratic) -> None:
     """d E[L] / d n_beta = -Var(L) < 0."""
     law = gaussian.posterior(random, 20.0, 5.0)
     variance = float(random.base.covariance(random.base, law))
-    slope = np.diff(
-        [float(random.base.mean(gaussian.posterior(random, n, 5.0))) for n in (19.99, 20.01)]
-    )
+    slope = np.diff([float(random.base.mean(gaussian.posterior(random, n, 5.0))) for n in (19.99, 20.01)])
     assert variance > 0
     assert np.isclose(slope[0] / 0.02, -variance, rtol=1e-5)
 

@@ -48,7 +48,9 @@ def test_the_prediction_is_what_chains_find():
     found = predicted(model, "block0")
     assert abs(float(value.z(found.llc(SGLD(step_size=5e-3))))) < K
     assert abs(float(value.z(found.llc()))) > K, "the step must be visible"
-    assert abs(float(value.z(found.llc(SGLD(step_size=5e-3)) - TEMPER[0] * found.shift))) > K, "the slope must be visible"
+    assert abs(float(value.z(found.llc(SGLD(step_size=5e-3)) - TEMPER[0] * found.shift))) > K, (
+        "the slope must be visible"
+    )
 
 
 def test_a_probe_of_other_text_has_its_own_coefficient():

@@ -82,9 +82,7 @@ def test_negative_values_are_reported():
 
 def test_the_value_at_the_center_is_paired():
     """Adding any constant to each token's loss changes nothing: L(w*) is read on the draws' own tokens."""
-    shifted = gaussian.Quadratic(
-        SYSTEM.tokens - (SYSTEM.tokens - SYSTEM.tokens), SYSTEM.anchor, SYSTEM.parts
-    )
+    shifted = gaussian.Quadratic(SYSTEM.tokens - (SYSTEM.tokens - SYSTEM.tokens), SYSTEM.anchor, SYSTEM.parts)
     tokens = shifted.tokens
     lifted = gaussian.Quadratic(
         type(tokens)(tokens.hessian, tokens.slope, tokens.constant + np.arange(8.0)), SYSTEM.anchor, SYSTEM.parts

@@ -83,7 +83,9 @@ def test_weights_enter_the_potential_by_both_paths(per_token):
 
 def test_the_answer_of_a_set_of_losses_is_the_exact_covariance():
     model, exact = subject(system()), system()
-    reading, settings = sampled(model, 10.0, draws=200, coupling=independent(), components=("full",), keep=Keep(tokens=True))
+    reading, settings = sampled(
+        model, 10.0, draws=200, coupling=independent(), components=("full",), keep=Keep(tokens=True)
+    )
     law = gaussian.posterior(exact, 10.0, 30.0)
     first = np.arange(12) < 4
     found = loss_response(reading, "full", {"first": first, "all": np.ones(12, bool)})
@@ -139,7 +141,9 @@ def test_the_total_llc_of_a_regular_valley_answers_nothing():
     """Both losses minimal at w*, no pull: lambda is d/2 whatever the mix (conventions of writing, section 3)."""
     plain = system()
     flat = gaussian.Quadratic(
-        Form(plain.tokens.hessian + 1.5 * np.eye(7), 0 * plain.tokens.slope, plain.tokens.constant), plain.anchor, plain.parts
+        Form(plain.tokens.hessian + 1.5 * np.eye(7), 0 * plain.tokens.slope, plain.tokens.constant),
+        plain.anchor,
+        plain.parts,
     )
     n_beta, delta = 10.0, early(flat)
     law = Energy(n_beta * flat.base.hessian, 0 * flat.base.slope, np.zeros((7, 7))).law

@@ -25,9 +25,7 @@ def test_llc_by_adaptive_quadrature() -> None:
     def integral(power: int) -> float:
         def integrand(y: float, x: float) -> float:
             v = np.array([x, y])
-            excess = N_BETA * float(
-                np.mean(small.losses(small.anchor + v) - small.losses(small.anchor))
-            )
+            excess = N_BETA * float(np.mean(small.losses(small.anchor + v) - small.losses(small.anchor)))
             return excess**power * math.exp(-excess - GAMMA / 2 * (x * x + y * y))
 
         return dblquad(integrand, -6, 6, -6, 6, epsrel=1e-6)[0]
@@ -35,9 +33,7 @@ def test_llc_by_adaptive_quadrature() -> None:
     assert np.isclose(small.posterior(N_BETA, GAMMA).llc, integral(1) / integral(0), rtol=1e-5)
 
 
-def test_answers_do_not_depend_on_the_grid(
-    model: logistic.Logistic, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_do_not_depend_on_the_grid(model: logistic.Logistic, monkeypatch: pytest.MonkeyPatch) -> None:
     law = model.posterior(N_BETA, GAMMA)
     monkeypatch.setattr(logistic, "POINTS", 101)
     monkeypatch.setattr(logistic, "SPAN", 4.3)
@@ -77,9 +73,7 @@ def test_influence_is_the_slope_under_an_upweighted_token(model: logistic.Logist
         for sign in (1, -1):
             tilted = law.probabilities * np.exp(-sign * small * law.losses[:, i])
             means.append(tilted @ law.losses / tilted.sum())
-        assert np.allclose(
-            (means[0] - means[1]) / (2 * small), law.influence[i], rtol=1e-5, atol=1e-12
-        )
+        assert np.allclose((means[0] - means[1]) / (2 * small), law.influence[i], rtol=1e-5, atol=1e-12)
 
 
 def test_not_normal(model: logistic.Logistic) -> None:
@@ -128,9 +122,7 @@ def test_loss(model: logistic.Logistic) -> None:
     assert np.allclose(model.losses(weights), -np.log(chance))
     chains = {"w": torch.stack([model.center["w"], torch.tensor(weights)])}
     everything = {"index": torch.arange(60)}
-    gradient = torch.func.vmap(torch.func.grad(lambda p: model.loss(p, everything).mean()))(chains)[
-        "w"
-    ]
+    gradient = torch.func.vmap(torch.func.grad(lambda p: model.loss(p, everything).mean()))(chains)["w"]
     step = 1e-6 * np.eye(2)
     expected = [(model.losses(weights + e) - model.losses(weights - e)).mean() / 2e-6 for e in step]
     assert np.allclose(gradient[1].numpy(), expected, rtol=1e-6)

@@ -78,9 +78,7 @@ def test_printed_values_at_precision_60() -> None:
 def test_sghmc_and_sgnht_closed_forms(precision: float, friction: float) -> None:
     eps = 2e-3
     expected = 1 / (1 - eps * precision / (2 * (2 - friction)))
-    assert np.isclose(
-        precision * variance(lyapunov.sghmc(scalar(precision), eps, friction)), expected
-    )
+    assert np.isclose(precision * variance(lyapunov.sghmc(scalar(precision), eps, friction)), expected)
     h = math.sqrt(eps)
     frozen = lyapunov.sgnht(scalar(precision), h, friction / h, diffusion=0.8 * friction / h)
     assert np.isclose(precision * variance(frozen), 0.8 * expected)
@@ -204,9 +202,7 @@ def test_error_of_the_mean_is_honest() -> None:
     """Spread of 400 simulated means of w + w² against the exact standard error."""
     form = Form(np.array([[2.0]]), np.array([1.0]), np.array(0.0))
     chain = lyapunov.sgld(scalar(P), EPS)
-    path = np.concatenate(
-        [walk_sgld(np.random.default_rng(seed), 140)[40:] for seed in range(20)], axis=1
-    )
+    path = np.concatenate([walk_sgld(np.random.default_rng(seed), 140)[40:] for seed in range(20)], axis=1)
     spread = (path + path**2).mean(0).std(ddof=1)
     exact = chain.mean_error(form, chains=1, draws=100)
     assert abs(spread / exact - 1) < 5 / math.sqrt(2 * path.shape[1])

@@ -49,9 +49,7 @@ def test_minibatch_law_by_enumerated_recursion(system: gaussian.Quadratic) -> No
         mean = contraction.mean(0) @ mean + push.mean(0)
     assert np.allclose(law.mean, mean, rtol=1e-8)
     assert np.allclose(law.covariance + np.outer(mean, mean), second, rtol=1e-8)
-    frozen = lyapunov.sgld(
-        system.energy(n_beta, gamma, minibatch.gradient_noise(system, 1)), eps
-    ).law()
+    frozen = lyapunov.sgld(system.energy(n_beta, gamma, minibatch.gradient_noise(system, 1)), eps).law()
     assert np.trace(law.covariance) > 1.001 * np.trace(frozen.covariance)
 
 

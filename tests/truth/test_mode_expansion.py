@@ -84,7 +84,9 @@ def test_chains_agree_whether_they_read_tokens_or_modes(language):
     tokens, modes = (chi[probe == name].reshape(5, 5) for name in ("tokens", "modes"))
     assert basis.values(modes) == pytest.approx(tokens, abs=1e-6 * np.abs(tokens).max())
     assert (joint.numpy() * tokens).sum() == pytest.approx(0, abs=1e-6 * np.abs(tokens).max())
-    assert np.abs(tokens).max() > 5 * np.median(found.error.values[0][probe == "tokens"]), "there is something to expand"
+    assert np.abs(tokens).max() > 5 * np.median(found.error.values[0][probe == "tokens"]), (
+        "there is something to expand"
+    )
 
 
 def test_an_output_that_never_occurs_is_refused():

@@ -40,7 +40,9 @@ def test_the_fit_is_ridge(seed, monkeypatch):
     scaled = (features - features.mean(0)) / features.std(0)
     rest = rows != 2
     gram = scaled[rest].T @ scaled[rest]
-    weights = np.linalg.solve(gram + 0.1 * np.diag(gram).max() * np.eye(4), scaled[rest].T @ (target - target.mean())[rest])
+    weights = np.linalg.solve(
+        gram + 0.1 * np.diag(gram).max() * np.eye(4), scaled[rest].T @ (target - target.mean())[rest]
+    )
     assert guess[rows == 2] == pytest.approx(target.mean() + scaled[rows == 2] @ weights, abs=1e-10)
 
 

@@ -8,7 +8,12 @@ from scipy.optimize import linprog
 
 from susceptometer.errors import DataError
 from susceptometer.testbed.monomial import (
-    MonomialIdeal, Truncation, divisors, ideal, in_words, minimal,
+    MonomialIdeal,
+    Truncation,
+    divisors,
+    ideal,
+    in_words,
+    minimal,
 )
 from susceptometer.testbed.newton import learning_coefficient, threshold
 

@@ -26,9 +26,7 @@ def test_leimkuhler_matthews_pair_is_the_continuum_pair(system: gaussian.Quadrat
     exact = pathwise.pair_susceptibility(system, plus.law, minus.law, offset=4.0)
     for step_size in (1e-3, 2e-2):
         laws = [lyapunov.leimkuhler_matthews(e, step_size).law() for e in (plus, minus)]
-        assert np.allclose(
-            pathwise.pair_susceptibility(system, *laws, offset=4.0), exact, rtol=1e-8
-        )
+        assert np.allclose(pathwise.pair_susceptibility(system, *laws, offset=4.0), exact, rtol=1e-8)
         crude = [lyapunov.sgld(e, step_size).law() for e in (plus, minus)]
         biased = pathwise.pair_susceptibility(system, *crude, offset=4.0)
         assert np.abs(biased / exact - 1).max() > 1e-5
@@ -37,12 +35,8 @@ def test_leimkuhler_matthews_pair_is_the_continuum_pair(system: gaussian.Quadrat
 @pytest.mark.parametrize("shared", [False, True])
 def test_tangent_is_the_limit_of_the_pair(system: gaussian.Quadratic, shared: bool) -> None:
     noise, eps, offset = minibatch.gradient_noise(system, 2), 4e-3, 1e-3
-    tangent = pathwise.tangent_chain(
-        system, 20.0, 5.0, step_size=eps, gradient_noise=noise, shared=shared
-    )
-    energies = pathwise.pair_energies(
-        system, 20.0, 5.0, offset=offset, gradient_noise=noise, shared=shared
-    )
+    tangent = pathwise.tangent_chain(system, 20.0, 5.0, step_size=eps, gradient_noise=noise, shared=shared)
+    energies = pathwise.pair_energies(system, 20.0, 5.0, offset=offset, gradient_noise=noise, shared=shared)
     laws = [lyapunov.sgld(energy, eps).law() for energy in energies]
     pair = pathwise.pair_susceptibility(system, *laws, offset=offset)
     limit = pathwise.pathwise_susceptibility(system, tangent)
@@ -59,16 +53,12 @@ def test_tangent_closed_form(system: gaussian.Quadratic) -> None:
     expected = -0.5 * np.einsum("xij,ji->x", f.hessian, inner) - f.gradient(law.mean) @ tilt
     chain = pathwise.tangent_chain(system, 20.0, 5.0, step_size=eps)
     assert np.allclose(pathwise.pathwise_susceptibility(system, chain), expected, rtol=1e-10)
-    assert np.allclose(
-        tilt, 5.0 * np.linalg.solve(precision, base.slope) @ np.linalg.inv(precision)
-    )
+    assert np.allclose(tilt, 5.0 * np.linalg.solve(precision, base.slope) @ np.linalg.inv(precision))
 
 
 def test_spread_of_the_tangent_from_its_own_batches() -> None:
     """No curvature: a' = M a - (eps/2) zeta, so Var(a) = (eps²/4) G / (1 - M²)."""
-    flat = gaussian.Quadratic(
-        Form(np.zeros((1, 1, 1)), np.zeros((1, 1)), np.zeros(1)), np.zeros(1), (("w", 1),)
-    )
+    flat = gaussian.Quadratic(Form(np.zeros((1, 1, 1)), np.zeros((1, 1)), np.zeros(1)), np.zeros(1), (("w", 1),))
     eps, noise = 4e-3, np.array([[0.8]])
     chain = pathwise.tangent_chain(flat, 20.0, 5.0, step_size=eps, gradient_noise=noise)
     expected = eps**2 / 4 * 0.8 / (1 - (1 - eps * 5.0 / 2) ** 2)
@@ -98,13 +88,9 @@ def test_bias_factors_per_direction(x: float, y: float) -> None:
     law = lyapunov.sgld(line.energy(n_beta, gamma, noise), eps).law()
     factor = (1 + y) * (1 - x) / (1 - x / 2) ** 2
     heating = eps * n_beta * noise[0, 0] * p / (2 * h) / (1 - x / 2)
-    assert np.isclose(
-        gaussian.susceptibility(line, law)[0] / exact, (1 + y) ** 2 / (1 - x / 2) ** 2
-    )
+    assert np.isclose(gaussian.susceptibility(line, law)[0] / exact, (1 + y) ** 2 / (1 - x / 2) ** 2)
     for shared, expected in ((False, factor), (True, factor - heating)):
-        chain = pathwise.tangent_chain(
-            line, n_beta, gamma, step_size=eps, gradient_noise=noise, shared=shared
-        )
+        chain = pathwise.tangent_chain(line, n_beta, gamma, step_size=eps, gradient_noise=noise, shared=shared)
         value = pathwise.pathwise_susceptibility(line, chain)[0]
         assert np.isclose(value / exact, expected)
 
@@ -152,9 +138,7 @@ def test_simulated_pairs_with_batches(plain: gaussian.Quadratic, shared: bool) -
             f = v @ probe.slope + 0.5 * np.einsum("spi,ij,spj->sp", v, probe.hessian, v)
             value += (f[0] - f[1]) / (2 * h * n_beta) / 1400
     noise = minibatch.gradient_noise(plain, rows)
-    energies = pathwise.pair_energies(
-        plain, n_beta, gamma, offset=h * n_beta, gradient_noise=noise, shared=shared
-    )
+    energies = pathwise.pair_energies(plain, n_beta, gamma, offset=h * n_beta, gradient_noise=noise, shared=shared)
     plus, minus = (lyapunov.sgld(energy, eps).law() for energy in energies)
     exact = float(probe.mean(plus) - probe.mean(minus)) / (2 * h * n_beta)
     error = value.std(ddof=1) / math.sqrt(pairs)

@@ -46,9 +46,7 @@ def test_push_against_a_dense_solve(cloud, alpha, tolerance):
         p, r = pagerank(cloud, start, Walk(alpha=alpha, tolerance=tolerance))
         gap = exact[start] - p
         assert np.abs(gap - r @ exact).max() < 1e-13  # p + pr(r) = pr(s)
-        assert (
-            gap.min() > -1e-15 and (gap <= tolerance * np.maximum(cloud.degrees, 1) + 1e-15).all()
-        )
+        assert gap.min() > -1e-15 and (gap <= tolerance * np.maximum(cloud.degrees, 1) + 1e-15).all()
         assert (r[cloud.degrees > 0] < tolerance * cloud.degrees[cloud.degrees > 0]).all()
         assert p.sum() + r.sum() == pytest.approx(1, abs=1e-12)
 
@@ -81,9 +79,7 @@ def test_conductance_against_brute_force(cloud, seed):
 
 def test_the_reported_conductance_is_that_of_the_set(cloud):
     cut = Walker(cloud, Walk(tolerance=1e-4, min_size=5, body_share=0.5)).cut(10)
-    assert len(cut.members) >= 5 and cut.conductance == pytest.approx(
-        cloud.conductance(cut.members)
-    )
+    assert len(cut.members) >= 5 and cut.conductance == pytest.approx(cloud.conductance(cut.members))
 
 
 def two_cliques(first, second):
@@ -132,10 +128,7 @@ def test_graph_kinds(seed):
     lists = [set(np.argsort(row)[1:9].tolist()) for row in distance]
     assert all(set(near[i].tolist()) == lists[i] for i in range(120))
     for kind, joined in (("mutual", all), ("union", any)):
-        expected = [
-            [i != j and joined((j in lists[i], i in lists[j])) for j in range(120)]
-            for i in range(120)
-        ]
+        expected = [[i != j and joined((j in lists[i], i in lists[j])) for j in range(120)] for i in range(120)]
         assert np.array_equal(dense(neighbour_graph(near, kind)), np.array(expected, dtype=float))
 
 
@@ -145,9 +138,7 @@ def test_approximate_neighbours_are_nearly_exact(seed, monkeypatch):
     exact = nearest(points, 15, seed=0)
     monkeypatch.setattr(graph_module, "EXACT_UP_TO", 100)
     close = nearest(points, 15, seed=0)
-    recall = np.mean(
-        [len(set(a) & set(b)) / 15 for a, b in zip(exact.tolist(), close.tolist(), strict=True)]
-    )
+    recall = np.mean([len(set(a) & set(b)) / 15 for a, b in zip(exact.tolist(), close.tolist(), strict=True)])
     assert recall > 0.97 and (close != np.arange(2000)[:, None]).all()
 
 

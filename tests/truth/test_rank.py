@@ -25,9 +25,7 @@ TABLE = [  # N, H, M, r, case, lambda, m, d/2
     (4, 8, 3, 0, 4, "6", 1, "28"),
     (2, 3, 9, 0, 2, "3", 1, "16.5"),
 ]
-SIZES = [
-    (n, h, m, r) for n, h, m in product(range(1, 8), repeat=3) for r in range(min(n, h, m) + 1)
-]
+SIZES = [(n, h, m, r) for n, h, m in product(range(1, 8), repeat=3) for r in range(min(n, h, m) + 1)]
 
 
 @pytest.mark.parametrize("row", TABLE)
@@ -57,9 +55,7 @@ def test_all_sizes_up_to_seven_against_the_codimension() -> None:
         ((2, 3, 9), 1e8, 1e-4),
     ],
 )
-def test_exact_integral_tends_to_lambda(
-    sizes: tuple[int, int, int], t: float, tolerance: float
-) -> None:
+def test_exact_integral_tends_to_lambda(sizes: tuple[int, int, int], t: float, tolerance: float) -> None:
     """Rank 0 with one or two eigenvalues: an integral that knows nothing of the formula."""
     value, multiplicity = rank.llc(*sizes, rank=0)
     assert multiplicity == 1
@@ -134,12 +130,8 @@ def _random_factor(rng: np.random.Generator, rows: int, columns: int) -> np.ndar
     return rng.integers(-3, 4, (rows, inner)) @ rng.integers(-3, 4, (inner, columns)).astype(float)
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), [(np.eye(2), np.zeros((2, 2))), (E11, E22), (E11, E11)]
-)
-def test_local_value_at_least_half_the_rank_of_the_hessian(
-    first: np.ndarray, second: np.ndarray
-) -> None:
+@pytest.mark.parametrize(("first", "second"), [(np.eye(2), np.zeros((2, 2))), (E11, E22), (E11, E11)])
+def test_local_value_at_least_half_the_rank_of_the_hessian(first: np.ndarray, second: np.ndarray) -> None:
     """Morse-Bott: equality where the fibre is smooth (nothing singular is left over)."""
     target = torch.tensor(second @ first)
 

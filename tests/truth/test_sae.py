@@ -117,9 +117,7 @@ def test_eleuther_files_are_read(tmp_path):
     }
     sae = load_sae(written(tmp_path, {"k": 2, "d_in": 6}, tensors, "sae.safetensors"))
     x = torch.randn(7, 6, generator=torch.Generator().manual_seed(2))
-    assert torch.allclose(
-        sae.encode(x), top((x - w["b_dec"]) @ w["W_enc"] + w["b_enc"], 2), atol=1e-6
-    )
+    assert torch.allclose(sae.encode(x), top((x - w["b_dec"]) @ w["W_enc"] + w["b_enc"], 2), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +151,7 @@ def test_a_planted_feature_is_found_and_the_null_sees_only_identity(seed):
     ids, rows, cluster, features = population(seed)
     found = match_clusters([cluster], features, ids, rows, seed=0)
     one = found.matches[0]
-    assert (
-        one.feature == 3 and one.f1 > 0.97 and one.auroc > 0.99 and one.precision == one.recall == 1
-    )
+    assert one.feature == 3 and one.f1 > 0.97 and one.auroc > 0.99 and one.precision == one.recall == 1
     assert found.share()[0] == 1 and found.null_share()[0] < 0.2 and found.null.max() < 0.5
     assert 0.25 < found.identity[0] < 0.55  # a quarter of the tokens 5: precision 1/4 at recall 1
 
@@ -173,9 +169,7 @@ def test_a_union_of_features_is_found(seed):
     half = np.random.default_rng(seed).random(len(ids)) < 0.5
     dense[:, 4] = np.where(half, dense[:, 3], 0)
     dense[:, 3] = np.where(half, 0, dense[:, 3])
-    one = match_clusters(
-        [cluster], sparse.csc_array(dense), ids, rows, permutations=1, seed=0
-    ).matches[0]
+    one = match_clusters([cluster], sparse.csc_array(dense), ids, rows, permutations=1, seed=0).matches[0]
     assert one.f1 < 0.75 and one.union_f1 > 0.85 and set(one.union) == {3, 4}
 
 

@@ -95,7 +95,10 @@ def test_rare_contexts_fall_back_to_their_longest_frequent_suffix():
     rows = np.array([[0, 1, 2, 1, 2, 1, 2, 0]])
     table = count_table(rows, 3, context=2, least=2)
     # (0,1) is seen once and becomes (.,1), itself seen once: the empty context; (1,2) three times; (2,1) twice
-    found = {tuple(context): counts for context, counts in zip(table.contexts.tolist(), table.counts.toarray().tolist(), strict=True)}
+    found = {
+        tuple(context): counts
+        for context, counts in zip(table.contexts.tolist(), table.counts.toarray().tolist(), strict=True)
+    }
     assert found == {(-1, -1): [0, 0, 1], (1, 2): [1, 2, 0], (2, 1): [0, 0, 2]}
     assert table.total == 6
 

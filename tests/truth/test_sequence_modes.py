@@ -5,10 +5,23 @@ import pytest
 
 from susceptometer.errors import DataError
 from susceptometer.structure.modes import (
-    mode_losses, modes, modes_of_gram, site_spectra, truncated, truncated_labels,
+    mode_losses,
+    modes,
+    modes_of_gram,
+    site_spectra,
+    truncated,
+    truncated_labels,
 )
 from susceptometer.testbed.sequence_source import (
-    SequenceSource, absolute_bigram, copy_first, function, markov, nested_grammar, parity, spins, stationary_law,
+    SequenceSource,
+    absolute_bigram,
+    copy_first,
+    function,
+    markov,
+    nested_grammar,
+    parity,
+    spins,
+    stationary_law,
     two_symbol_chain,
 )
 
@@ -114,7 +127,9 @@ def test_amplitudes_and_expansion(law):
         left = found.factors(found.rank)[0]
         assert (found.contexts * found.amplitude) @ left.T == pytest.approx(law.conditional, abs=1e-12)
         assert found.vectors.T @ found.vectors == pytest.approx(np.eye(found.rank), abs=1e-12)
-        assert found.contexts.T @ (law.weights[:, None] * found.contexts) == pytest.approx(np.eye(found.rank), abs=1e-12)
+        assert found.contexts.T @ (law.weights[:, None] * found.contexts) == pytest.approx(
+            np.eye(found.rank), abs=1e-12
+        )
         assert found.context_values(law.conditional) == pytest.approx(found.contexts, abs=1e-10)
     assert squares(law).sum() == pytest.approx((law.weights * (law.conditional**2).sum(1)).sum(), abs=1e-12)
     phi = (law.weights[:, None] * (law.conditional - law.output_law) ** 2 / law.output_law).sum()
@@ -192,7 +207,9 @@ def test_increments_are_orthogonal_and_sum_to_the_law():
 def test_relabelling_permutes_vectors_only(law, seed):
     draw = np.random.default_rng(seed + 3)
     rows, columns = draw.permutation(12), draw.permutation(6)
-    other = SequenceSource("x", law.weights[rows], law.conditional[rows][:, columns], tuple(law.contexts[i] for i in rows))
+    other = SequenceSource(
+        "x", law.weights[rows], law.conditional[rows][:, columns], tuple(law.contexts[i] for i in rows)
+    )
     first, second = modes(law), modes(other)
     assert second.amplitude == pytest.approx(first.amplitude, abs=1e-12)
     assert np.abs(second.vectors) == pytest.approx(np.abs(first.vectors[columns]), abs=1e-9)

@@ -76,9 +76,7 @@ def test_the_departure_of_the_faint_mode():
     assert A9.departure(1, 1, 0.1) == pytest.approx(500.0, rel=0.01)
 
 
-@pytest.mark.parametrize(
-    ("n_beta", "h", "exact"), [(10, 1, 0.442149), (100, 1, 0.370062), (100, 0, -25.0)]
-)
+@pytest.mark.parametrize(("n_beta", "h", "exact"), [(10, 1, 0.442149), (100, 1, 0.370062), (100, 0, -25.0)])
 def test_quadratic_prediction_in_one_dimension(n_beta, h, exact):
     found = predicted_llc(np.array([0.05]), np.array([[float(h)]]), n_beta=n_beta, gamma=1)
     assert found == pytest.approx(exact, abs=1e-6)
@@ -87,7 +85,9 @@ def test_quadratic_prediction_in_one_dimension(n_beta, h, exact):
 @pytest.mark.parametrize(("n_beta", "gamma", "exact"), [(20, 1, 0.6887041), (200, 2, -0.4035829)])
 def test_quadratic_prediction_in_two_dimensions(n_beta, gamma, exact):
     curvature = np.array([[1, 0.3], [0.3, 0.2]])
-    assert predicted_llc(np.array([0.05, -0.02]), curvature, n_beta=n_beta, gamma=gamma) == pytest.approx(exact, abs=1e-6)
+    assert predicted_llc(np.array([0.05, -0.02]), curvature, n_beta=n_beta, gamma=gamma) == pytest.approx(
+        exact, abs=1e-6
+    )
 
 
 def test_a_saddle_that_gamma_does_not_hold_is_refused():

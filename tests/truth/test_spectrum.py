@@ -63,7 +63,12 @@ def test_bootstrap_errors_of_a_share_match_its_spread_over_repetitions(seed):
         rng = np.random.default_rng(stream_seed(seed, "chains", k))
         signal = planted(seed, (4, 2), noise=0, shared=0).replicates.values
         chains = rng.standard_normal((GROUPS, HEADS, 2)) @ np.random.default_rng(1).standard_normal((2, 400))
-        found = spectrum(response_of(signal + chains, [f"h{i}" for i in range(HEADS)], {}, "within-run"), seed=seed, pcs=2, bootstraps=100)
+        found = spectrum(
+            response_of(signal + chains, [f"h{i}" for i in range(HEADS)], {}, "within-run"),
+            seed=seed,
+            pcs=2,
+            bootstraps=100,
+        )
         shares.append(found.data["share"].values)
         errors.append(found.data["share_error"].values)
     ratio = np.median(errors, 0) / np.std(shares, axis=0, ddof=1)
@@ -104,7 +109,9 @@ def test_a_planted_circuit_is_separated_by_its_pair(seed):
     rng = np.random.default_rng(stream_seed(seed, "circuit"))
     tokens, member = 600, np.array([1.0 if n in circuit else -0.4 for n in names])
     induction = rng.random(tokens) < 0.2
-    chi = 2.0 * rng.standard_normal(tokens) * np.ones((12, 1)) + member[:, None] * (rng.standard_normal(tokens) - 3 * induction)
+    chi = 2.0 * rng.standard_normal(tokens) * np.ones((12, 1)) + member[:, None] * (
+        rng.standard_normal(tokens) - 3 * induction
+    )
     chi = chi + 0.2 * rng.standard_normal((GROUPS, 12, tokens))
     pairs = spectrum(response_of(chi, names, {}, "within-run"), seed=seed, bootstraps=40)
     found = separation(pairs, circuit, others)

@@ -109,9 +109,7 @@ def test_fixture_minibatch(coupling, exact):
     noise = np.diag([0.8, 0.3])
     model = noisy_subject(gaussian.fixture(), noise)
     groups = 1024 if coupling.responds else 2048
-    plan = recipe(
-        SGLD(step_size=1e-3), FIXTURE, coupling=coupling, batch_rows=1, schedule=(groups, 30, 60, 3)
-    )
+    plan = recipe(SGLD(step_size=1e-3), FIXTURE, coupling=coupling, batch_rows=1, schedule=(groups, 30, 60, 3))
     reading = read(model, plan, 5, components=("first",))
     found = susceptibility_coupled(reading) if coupling.responds else susceptibility_covariance(reading)
     assert abs(float(found.z(exact)[0, 0])) < K
@@ -138,9 +136,7 @@ def test_centered_gradients_have_the_full_batch_law():
 def test_logistic_block_by_quadrature():
     """Item 3: on a non-Gaussian block the pair agrees with quadrature: correlation > 0.999 and slope 1."""
     model = logistic.random_logistic(3, tokens=60, scale=1.0)
-    plan = recipe(
-        LeimkuhlerMatthews(step_size=2e-2), (60.0, 2.0), coupling=coupled(0.1), schedule=(256, 60, 60, 3)
-    )
+    plan = recipe(LeimkuhlerMatthews(step_size=2e-2), (60.0, 2.0), coupling=coupled(0.1), schedule=(256, 60, 60, 3))
     reading = read(subject(model), plan, 7, components=("w",))
     found = susceptibility_coupled(reading).sel(component="w")
     exact = logistic.pair_susceptibility(model, 60.0, 2.0, offset=6.0)
@@ -158,9 +154,7 @@ def test_finite_h_is_second_order():
     steps = (0.025, 0.05, 0.1, 0.2, 0.4)
     values = []
     for h in steps:
-        plan = recipe(
-            LeimkuhlerMatthews(step_size=1e-2), temper, coupling=coupled(h), schedule=(512, 60, 40, 2)
-        )
+        plan = recipe(LeimkuhlerMatthews(step_size=1e-2), temper, coupling=coupled(h), schedule=(512, 60, 40, 2))
         cell = read(subject(system), plan, 8, components=("first",)).cells["first"]
         pair = cell["pair"].values.sum(1) / 40
         values.append(pair[:, 0] - pair.mean(1))
@@ -176,14 +170,10 @@ def test_finite_h_is_second_order():
 def test_halves_agree():
     """Item 6: the first and the second half of the draws give the same values."""
     system, _ = block()
-    plan = recipe(
-        LeimkuhlerMatthews(step_size=2e-2), TEMPER, coupling=coupled(), schedule=(256, 60, 40, 2)
-    )
+    plan = recipe(LeimkuhlerMatthews(step_size=2e-2), TEMPER, coupling=coupled(), schedule=(256, 60, 40, 2))
     pair = read(subject(system), plan, 9, components=("block0",)).cells["block0"]["pair"].values
     assert abs(score(pair[:, 0] - pair[:, 1], 0.0)) < K
-    early = recipe(
-        LeimkuhlerMatthews(step_size=2e-2), TEMPER, coupling=coupled(), schedule=(256, 0, 12)
-    )
+    early = recipe(LeimkuhlerMatthews(step_size=2e-2), TEMPER, coupling=coupled(), schedule=(256, 0, 12))
     pair = read(subject(system), early, 9, components=("block0",)).cells["block0"]["pair"].values
     assert abs(score(pair[:, 0] - pair[:, 1], 0.0)) > K, "a transient must be seen"
 
@@ -196,15 +186,11 @@ def both_runs():
     system, _ = block()
     probes = {"some": {"index": np.array([1, 4, 4, 7])}}
     probes = {name: {"index": system.data["index"][batch["index"]]} for name, batch in probes.items()}
-    plan = recipe(
-        LeimkuhlerMatthews(step_size=2e-2), TEMPER, coupling=coupled(0.1), schedule=(256, 60, 40, 2)
-    )
+    plan = recipe(LeimkuhlerMatthews(step_size=2e-2), TEMPER, coupling=coupled(0.1), schedule=(256, 60, 40, 2))
     return system, read(subject(system, probes=probes), plan, 10, components=("block0", "full"))
 
 
-@pytest.mark.parametrize(
-    "estimator", [susceptibility_covariance, susceptibility_coupled, susceptibility_two_run]
-)
+@pytest.mark.parametrize("estimator", [susceptibility_covariance, susceptibility_coupled, susceptibility_two_run])
 def test_base_mean_is_zero_and_a_probe_is_the_mean_of_its_tokens(estimator):
     """Identities 8.1 and 8.2, to rounding."""
     system, reading = both_runs()

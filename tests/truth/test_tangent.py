@@ -35,9 +35,7 @@ def exact(sampler):
     """The law of the tangent: SGLD's at this step; the continuum's for averaged noise."""
     block = gaussian.fixture().restrict([0])
     if isinstance(sampler, SGLD):
-        return pathwise.pathwise_susceptibility(
-            block, pathwise.tangent_chain(block, *TEMPER, step_size=STEP)
-        )
+        return pathwise.pathwise_susceptibility(block, pathwise.tangent_chain(block, *TEMPER, step_size=STEP))
     return gaussian.susceptibility(block, gaussian.posterior(block, *TEMPER))
 
 

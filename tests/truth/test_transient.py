@@ -39,9 +39,7 @@ def test_valley_table() -> None:
 def valley_system() -> gaussian.Quadratic:
     """The valley as a one-token quadratic system."""
     hessian = np.diag(VALLEY["curvatures"])[None]
-    return gaussian.Quadratic(
-        Form(hessian, np.zeros((1, 4)), np.zeros(1)), np.zeros(4), (("w", 4),)
-    )
+    return gaussian.Quadratic(Form(hessian, np.zeros((1, 4)), np.zeros(1)), np.zeros(4), (("w", 4),))
 
 
 def test_valley_agrees_with_lyapunov() -> None:
@@ -68,9 +66,7 @@ def test_valley_with_noise_agrees_with_lyapunov() -> None:
 
 
 def test_four_curvatures() -> None:
-    run = transient.ValleyRun(
-        curvatures=np.array([0.5, 1, 2, 5]), n_beta=30.0, gamma=10.0, step_size=2e-3
-    )
+    run = transient.ValleyRun(curvatures=np.array([0.5, 1, 2, 5]), n_beta=30.0, gamma=10.0, step_size=2e-3)
     assert (round(run.posterior_llc, 3), round(run.llc, 3)) == (1.572, 1.640)
 
 

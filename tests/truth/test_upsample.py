@@ -40,9 +40,7 @@ def test_a_known_map_is_learned_up_to_its_ceiling(seed):
         kept in {4, 5} and (np.sort(whitening.reliability)[-3:] > 0.7).all()
     )  # at least one noise direction is left out
     targets = whitening.map(chi.matrix().mean(0))
-    model = fit_upsampler(
-        inputs[torch.from_numpy(~held)], targets[~held], row_numbers(chi)[~held], PLAN, seed=0
-    )
+    model = fit_upsampler(inputs[torch.from_numpy(~held)], targets[~held], row_numbers(chi)[~held], PLAN, seed=0)
     by_token = np.broadcast_to(targets[~held].mean(0), (held.sum(), kept))
     found = upsample_quality(
         model(inputs[torch.from_numpy(held)]),
@@ -52,9 +50,7 @@ def test_a_known_map_is_learned_up_to_its_ceiling(seed):
         k=15,
         seed=0,
     )
-    assert (found.r2 > found.ceiling - 0.12).all() and (
-        found.r2 < found.ceiling + 4 * found.r2_error + 0.03
-    ).all()
+    assert (found.r2 > found.ceiling - 0.12).all() and (found.r2 < found.ceiling + 4 * found.r2_error + 0.03).all()
     assert np.abs(found.token_r2).max() < 0.02 and found.cosine > 0.9
     assert found.overlap > 5 * found.overlap_chance and 0 < found.overlap_halves < 1
 
@@ -65,9 +61,7 @@ def test_inputs_that_know_nothing_predict_nothing(seed):
     targets, rows = whitening.map(chi.matrix().mean(0)), row_numbers(chi)
     shuffled = inputs[torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))]
     held = rows % 4 == 0
-    model = fit_upsampler(
-        shuffled[torch.from_numpy(~held)], targets[~held], rows[~held], PLAN, seed=0
-    )
+    model = fit_upsampler(shuffled[torch.from_numpy(~held)], targets[~held], rows[~held], PLAN, seed=0)
     guess = model(shuffled[torch.from_numpy(held)])
     assert (1 - ((targets[held] - guess) ** 2).sum(0) / (targets[held] ** 2).sum(0) < 0.05).all()
 
@@ -76,9 +70,7 @@ def test_the_same_seed_gives_the_same_network(seed):
     inputs, chi = world(seed, tokens=600)
     targets = reliable_whitening(chi).map(chi.matrix().mean(0))
     short = UpsamplePlan(hidden=16, epochs=2)
-    one, two, other = (
-        fit_upsampler(inputs, targets, row_numbers(chi), short, seed=s)(inputs) for s in (0, 0, 1)
-    )
+    one, two, other = (fit_upsampler(inputs, targets, row_numbers(chi), short, seed=s)(inputs) for s in (0, 0, 1))
     assert np.array_equal(one, two) and not np.array_equal(one, other)
 
 
@@ -91,9 +83,7 @@ def test_noise_alone_is_refused(seed):
 
 def test_token_means():
     targets, tokens = np.array([[1.0], [3.0], [8.0]]), np.array([7, 7, 2])
-    assert token_means(targets, tokens, np.array([7, 2, 5])).ravel() == pytest.approx(
-        [8 / 3, 6.0, 4.0]
-    )
+    assert token_means(targets, tokens, np.array([7, 2, 5])).ravel() == pytest.approx([8 / 3, 6.0, 4.0])
 
 
 def test_shared_neighbours():

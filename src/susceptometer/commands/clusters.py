@@ -52,8 +52,11 @@ def sae(given: Given) -> dict:
     ids = chi_values(found.response)["token_id"].to_numpy()
     if features.shape[0] != len(ids):
         raise RunError(
-            "the run's tokens are not those of its model's text", where=given.run, value=(features.shape[0], len(ids)),
-            why="features are read on the same rows", do="use a run without added text",
+            "the run's tokens are not those of its model's text",
+            where=given.run,
+            value=(features.shape[0], len(ids)),
+            why="features are read on the same rows",
+            do="use a run without added text",
         )
     matching = match_clusters(found.members, features, ids, row_numbers(found.response), seed=given.seed)
     share, low, high = matching.share()
@@ -95,8 +98,11 @@ def _compared(given: Given, found: Any) -> dict:
     other = _clusters(given, given.against)
     if len(other.labels) != len(found.labels):
         raise RunError(
-            "the two runs have different tokens", where=given.against, value=(len(found.labels), len(other.labels)),
-            why="clusters of other tokens cannot overlap", do="read both on the same text",
+            "the two runs have different tokens",
+            where=given.against,
+            value=(len(found.labels), len(other.labels)),
+            why="clusters of other tokens cannot overlap",
+            do="read both on the same text",
         )
     overlap = best_jaccard(found.labels, other.labels)
     again = int((overlap >= 0.5).sum())

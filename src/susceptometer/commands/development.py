@@ -19,7 +19,9 @@ def develop(given: Given) -> dict:
     steps = given.steps or [step_of(run) for run in runs]
     if len(set(steps)) != len(runs):
         raise DataError(
-            "the training steps do not name the runs", where="develop", value=steps,
+            "the training steps do not name the runs",
+            where="develop",
+            value=steps,
             do="give --steps, one different number per run",
         )
     found = development({s: reading_at(r) for s, r in zip(steps, runs, strict=True)}, seed=given.seed)

@@ -58,7 +58,9 @@ def _read(target: str, given: Given) -> dict:
     place = Path(target)
     if place.is_dir() and not (place / MODEL_CARD).exists():
         raise RunError(
-            "this folder is neither a run nor a model", where=target, value=f"no {RUN_CARD}, no {MODEL_CARD}",
+            "this folder is neither a run nor a model",
+            where=target,
+            value=f"no {RUN_CARD}, no {MODEL_CARD}",
             do="give a folder made by `susceptometer read`, or a Hugging Face model with its config.json",
         )
     asked = {**vars(given), "command": "read", "model": target, "into": str(Path(given.into) / place.name)}
@@ -74,7 +76,9 @@ def _ordered(runs: list[Path], given: Given) -> dict[str, Any]:
     steps = given.steps or [step_of(run) for run in runs]
     if len(steps) != len(runs) or len(set(steps)) != len(runs):
         raise DataError(
-            "the training steps do not name the runs", where="explore", value=steps,
+            "the training steps do not name the runs",
+            where="explore",
+            value=steps,
             do="give --steps, one different number per run, that of the first run first",
         )
     return {f"step {step:,}": reading_at(run) for step, run in sorted(zip(steps, runs, strict=True))}

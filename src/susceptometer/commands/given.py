@@ -47,8 +47,11 @@ def source_of(run: str) -> Any:
     source = open_run(Path(run)).source
     if not source:
         raise RunError(
-            "the run does not say how its model is loaded", where=str(run), value="no source",
-            why="new chains and new text need the model", do="use susceptometer.extend with the subject in Python",
+            "the run does not say how its model is loaded",
+            where=str(run),
+            value="no source",
+            why="new chains and new text need the model",
+            do="use susceptometer.extend with the subject in Python",
         )
     return source_from_dict(source)
 

@@ -22,7 +22,9 @@ def asked_recipe(given: Namespace) -> Recipe:
             stored = recipe_from_dict(json.loads(Path(given.recipe).read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RecipeError(
-                "a recipe cannot be read", where=given.recipe, value=str(error),
+                "a recipe cannot be read",
+                where=given.recipe,
+                value=str(error),
                 do="write it with `susceptometer calibrate MODEL COMPONENT --out FILE`",
             ) from error
         return stored.with_schedule(groups=given.groups) if given.groups else stored

@@ -60,7 +60,8 @@ def storing(target: Path, *, cleanup: Path | None = None) -> Iterator[None]:
             shutil.rmtree(cleanup, ignore_errors=True)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise RunError(
-            "the disk is full" if full else "a file of the run cannot be written", where=str(target),
+            "the disk is full" if full else "a file of the run cannot be written",
+            where=str(target),
             value=error.strerror or str(error),
             why="this cell is not stored; every finished cell is kept",
             do="free space or rights and give the same command again: it goes on where it stopped",
@@ -112,7 +113,9 @@ def read_arrays(folder: Path) -> xr.Dataset:
 def broken(folder: Path, value: str) -> RunError:
     """The error for a cell that cannot be used."""
     return RunError(
-        "a stored cell is truncated or altered", where=str(folder), value=value,
+        "a stored cell is truncated or altered",
+        where=str(folder),
+        value=value,
         why="its numbers cannot be trusted",
         do="run the same `susceptometer read` again: damaged cells are sampled anew, with the same numbers",
     )

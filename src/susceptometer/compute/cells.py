@@ -65,9 +65,7 @@ class Order:
             probes = {name: self.subject.probes[name] for name in work.probes}
             subject = self.subject.with_data(self.subject.data, probes)
             recipe, part = self.card.own_recipe, self.components[work.component]
-            self._kept[key] = LocalPosterior(
-                subject, part, recipe.n_beta, recipe.gamma, prefixes=self.prefixes
-            )
+            self._kept[key] = LocalPosterior(subject, part, recipe.n_beta, recipe.gamma, prefixes=self.prefixes)
         return self._kept[key]
 
 
@@ -120,9 +118,7 @@ def made(order: Order, work: Work, progress: Progress | None) -> xr.Dataset:
     if work.earlier is not None and card.own_keep.weights and exact:
         return evaluated(posterior, recipe, work.earlier, progress)
     keep = card.own_keep if work.earlier is None else Keep(tokens=card.own_keep.tokens)
-    data = run_cell(
-        posterior, recipe, seed=card.seed, groups=work.groups, keep=keep, progress=progress
-    )
+    data = run_cell(posterior, recipe, seed=card.seed, groups=work.groups, keep=keep, progress=progress)
     if work.earlier is not None:
         same_chains(work.earlier, data)
     return data
@@ -177,5 +173,3 @@ def _lacking(card: RunCard, name: str, groups: tuple, cells: list[StoredCell]) -
 def blocks(groups: int, block: int) -> list[tuple[int, ...]]:
     """Groups 0 to ``groups - 1`` in aligned blocks; the last one is filled up."""
     return [tuple(range(start, start + block)) for start in range(0, groups, block)]
-
-

@@ -81,7 +81,8 @@ def _round(order: Order, options: ReadOptions, costs: dict[str, UnitCost] | None
 def _require_budget(order: Order, expected: Forecast, budget: float | None) -> None:
     if budget is not None and expected.seconds > budget:
         raise RunError(
-            "the budget does not cover the first round", where=str(order.path),
+            "the budget does not cover the first round",
+            where=str(order.path),
             value=f"{expected.seconds:.0f} s expected, {budget:.0f} s given",
             why="no component would have an error to be improved",
             do="ask for fewer groups, draws or components, or give more time",

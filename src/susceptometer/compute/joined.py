@@ -186,7 +186,9 @@ def _probe_arrays(path: Path, text: str) -> dict[str, np.ndarray]:
             return dict(stored)
     except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
         raise RunError(
-            "the table of a probe cannot be read", where=str(file), value=str(error),
+            "the table of a probe cannot be read",
+            where=str(file),
+            value=str(error),
             why="losses would have no tokens",
             do="give the same `susceptometer read` again: it writes missing tables anew",
         ) from error

@@ -38,7 +38,9 @@ def reading_at(path: str | Path, *, partial: bool = False) -> Reading:
 def _damaged(path: Path, damaged: Iterable[RunError]) -> RunError:
     listed = [f"{Path(error.where).name[:8]}: {error.value}" for error in damaged]
     return RunError(
-        f"{len(listed)} stored cells are truncated or altered", where=str(path), value="; ".join(listed[:5]),
+        f"{len(listed)} stored cells are truncated or altered",
+        where=str(path),
+        value="; ".join(listed[:5]),
         why="their numbers cannot be trusted",
         do="give the same `susceptometer read` again: damaged cells are sampled anew, with the same numbers",
     )
@@ -48,7 +50,8 @@ def _interrupted(path: Path, card: RunCard, missing: Sequence[Work]) -> RunError
     names = list(dict.fromkeys(work.component for work in missing))
     command = card.provenance.get("command") or "the same `susceptometer read`"
     return RunError(
-        "the run was interrupted", where=str(path),
+        "the run was interrupted",
+        where=str(path),
         value=f"{len(missing)} cells of {len(names)} components are missing: {', '.join(names[:4])}",
         why="estimates would silently leave them out",
         do=f"finish it with {command}, or pass partial=True to look at what is there",

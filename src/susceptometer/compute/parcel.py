@@ -67,7 +67,9 @@ class Parcel:
         other = [f"the {name}" for name in wanted if found[name] != wanted[name]]
         if other:
             raise RunError(
-                "a worker made another subject", where=f"rebuild of {self.card.subject}", value=", ".join(other),
+                "a worker made another subject",
+                where=f"rebuild of {self.card.subject}",
+                value=", ".join(other),
                 why="one run would mix two models",
                 do="give every machine the same files and the same version of the package",
             )
@@ -108,7 +110,9 @@ def packed(order: Order, token: str) -> Parcel:
     rebuild = subject.meta.get(REBUILD)
     if not callable(rebuild) or _unpicklable(rebuild):
         raise SubjectError(
-            "the subject cannot be sent to other processes", where=f"subject {subject.name}", value=reason,
+            "the subject cannot be sent to other processes",
+            where=f"subject {subject.name}",
+            value=reason,
             why="every worker needs its own copy",
             do="use functions that can be imported, or give meta={'rebuild': a function that makes the subject}",
         )

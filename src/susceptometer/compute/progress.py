@@ -104,9 +104,7 @@ def terminal_bar() -> Iterator[ProgressFn]:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("reading", total=1.0, text="")
-        yield lambda now: bar.update(
-            task, completed=now.share, description=now.component, text=standing_text(now)
-        )
+        yield lambda now: bar.update(task, completed=now.share, description=now.component, text=standing_text(now))
 
 
 def standing_text(now: Standing) -> str:

@@ -76,7 +76,9 @@ class RayEngine:
                 ray.init(address=self.address, **quiet)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             raise RunError(
-                "the Ray cluster cannot be joined", where="RayEngine", value=self.address or "a local Ray",
+                "the Ray cluster cannot be joined",
+                where="RayEngine",
+                value=self.address or "a local Ray",
                 why=str(error).split("\n", 1)[0],
                 do="check `ray status` and the address, or leave it out to start a local Ray",
             ) from error
@@ -100,7 +102,9 @@ def ray_library() -> ModuleType:
         import ray
     except ImportError as error:
         raise RunError(
-            "Ray is not installed", where="engine 'ray'", value=str(error),
+            "Ray is not installed",
+            where="engine 'ray'",
+            value=str(error),
             why="it runs cells on many processes and machines",
             do="pip install 'susceptometer[cluster]', or use the engine 'local'",
         ) from error
@@ -170,7 +174,9 @@ class Dispatch:
             outcome: Outcome = self.ray.get(reference)
         except errors.RayTaskError as error:
             raise RunError(
-                "a worker cannot make a cell", where=work.component, value=str(error.cause),
+                "a worker cannot make a cell",
+                where=work.component,
+                value=str(error.cause),
                 why="every other cell would meet the same error",
                 do="install the same versions of susceptometer and torch on every machine of the cluster",
             ) from error
@@ -188,7 +194,9 @@ class Dispatch:
             self.engine.announce(f"a worker was lost ({kind}); its cell of {work.component} is made again")
         if self.lost[work] > self.engine.losses:
             raise RunError(
-                "a cell keeps losing its worker", where=work.component, value=f"{self.lost[work]} times",
+                "a cell keeps losing its worker",
+                where=work.component,
+                value=f"{self.lost[work]} times",
                 why=f"the last time by {type(error).__name__}; finished cells are kept",
                 do="look for a lack of memory on the workers, then give the same command again",
             ) from error

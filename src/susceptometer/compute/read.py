@@ -145,14 +145,11 @@ def block_size(groups: int) -> int:
     return best if best > 1 or groups <= LARGEST_BLOCK else 4
 
 
-def wanting(
-    card: RunCard, parts: Mapping[str, Component], groups: int, probes: Mapping[str, Batch]
-) -> RunCard:
+def wanting(card: RunCard, parts: Mapping[str, Component], groups: int, probes: Mapping[str, Batch]) -> RunCard:
     """The card with components and probes added."""
     whole = -(-groups // card.block) * card.block
     wanted = {
-        name: {"hash": component_hash(part), "weights": len(part), "groups": whole}
-        for name, part in parts.items()
+        name: {"hash": component_hash(part), "weights": len(part), "groups": whole} for name, part in parts.items()
     }
     return replace(card, wanted=wanted, probes={n: tensors_hash(b) for n, b in probes.items()})
 
@@ -174,8 +171,5 @@ def _begun(path: Path, asked: RunCard, subject: Subject) -> RunCard:
 
 def _on_blocks(asked: RunCard, block: int) -> RunCard:
     """The same wishes in blocks of a stored run."""
-    filled = {
-        name: {**part, "groups": -(-int(part["groups"]) // block) * block}
-        for name, part in asked.wanted.items()
-    }
+    filled = {name: {**part, "groups": -(-int(part["groups"]) // block) * block} for name, part in asked.wanted.items()}
     return replace(asked, block=block, wanted=filled)

@@ -17,9 +17,7 @@ REPLAY_TOLERANCE = 1e-4
 """Relative difference of loss traces above which a replay is not the same chain."""
 
 
-def evaluated(
-    posterior: LocalPosterior, recipe: Recipe, earlier: Path, progress: Progress | None = None
-) -> xr.Dataset:
+def evaluated(posterior: LocalPosterior, recipe: Recipe, earlier: Path, progress: Progress | None = None) -> xr.Dataset:
     """Moments of the posterior's probes at the stored weights of an earlier cell; nothing is sampled.
 
     Raises:
@@ -62,7 +60,9 @@ def same_chains(earlier: Path, now: xr.Dataset) -> None:
     gap = np.nanmax(np.abs(old - new), initial=0.0)
     if gap > REPLAY_TOLERANCE * max(np.nanmax(np.abs(old), initial=0.0), 1e-12):
         raise RunError(
-            "the replay is not the stored chain", where=str(earlier), value=f"losses differ by {gap:.3g} nats",
+            "the replay is not the stored chain",
+            where=str(earlier),
+            value=f"losses differ by {gap:.3g} nats",
             why="other weights would be read with the new text",
             do="replay with the versions and threads of run.json, or read again with Keep(weights=True)",
         )

@@ -39,8 +39,10 @@ class Goal:
         given = [value for value in (self.target_se, self.budget) if value is not None]
         if not given or min(given) <= 0 or self.of not in ("llc", "chi"):
             raise RecipeError(
-                "a goal needs a positive target_se or budget, of 'llc' or 'chi'", where="Goal",
-                value=(self.target_se, self.budget, self.of), why="rounds would never end or never begin",
+                "a goal needs a positive target_se or budget, of 'llc' or 'chi'",
+                where="Goal",
+                value=(self.target_se, self.budget, self.of),
+                why="rounds would never end or never begin",
                 do="use e.g. Goal(target_se=0.2) or Goal(budget=7200.0)",
             )
 

@@ -34,8 +34,11 @@ def chosen_components(subject: Subject, chosen: Selection, *, full: bool) -> dic
         parts[FULL] = whole_component(FULL, subject.params)
     if not parts:
         raise ComponentError(
-            "no component is chosen", where=f"subject {subject.name}", value=chosen,
-            why="there is nothing to read", do="give names or globs, e.g. 'blocks.*.attn.head.*'",
+            "no component is chosen",
+            where=f"subject {subject.name}",
+            value=chosen,
+            why="there is nothing to read",
+            do="give names or globs, e.g. 'blocks.*.attn.head.*'",
         )
     return parts
 
@@ -66,7 +69,10 @@ def chosen_probes(subject: Subject, names: Sequence[str] | None) -> dict[str, Ba
     unknown = [name for name in wanted if name not in subject.probes]
     if unknown:
         raise DataError(
-            "the subject has no such probe", where=f"subject {subject.name}", value=unknown,
-            why="its token losses cannot be read", do=f"use one of {sorted(subject.probes)}",
+            "the subject has no such probe",
+            where=f"subject {subject.name}",
+            value=unknown,
+            why="its token losses cannot be read",
+            do=f"use one of {sorted(subject.probes)}",
         )
     return {name: subject.probes[name] for name in dict.fromkeys(["base", *wanted])}

@@ -164,7 +164,9 @@ def open_run(path: Path) -> RunCard:
     """
     if not has_run(path):
         raise RunError(
-            "there is no run", where=str(path), value=f"{RUN} is missing",
+            "there is no run",
+            where=str(path),
+            value=f"{RUN} is missing",
             why="a run folder is made by `susceptometer read MODEL --into FOLDER`",
             do="check the path, or read first",
         )
@@ -175,7 +177,9 @@ def open_run(path: Path) -> RunCard:
         raise _unreadable(path, error) from error
     if found != SCHEMA_VERSION:
         raise RunError(
-            "the run has another schema", where=str(path), value=f"schema_version {found}",
+            "the run has another schema",
+            where=str(path),
+            value=f"schema_version {found}",
             why=f"this version reads schema_version {SCHEMA_VERSION} and does not guess what others mean",
             do="use the version named in its run.json under provenance, or read again into a new folder",
         )
@@ -187,7 +191,9 @@ def open_run(path: Path) -> RunCard:
 
 def _unreadable(path: Path, error: Exception) -> RunError:
     return RunError(
-        "run.json cannot be read", where=str(path), value=str(error),
+        "run.json cannot be read",
+        where=str(path),
+        value=str(error),
         why="it says what the cells mean",
         do="restore the file, or give the command of the run again with a new folder",
     )
@@ -211,7 +217,9 @@ def require_same(path: Path, card: RunCard, asked: RunCard) -> None:
         different = [f"the loss at w* ({card.center} there, {asked.center} now)"]
     if different:
         raise RunError(
-            "the folder holds another run", where=str(path), value="; ".join(different),
+            "the folder holds another run",
+            where=str(path),
+            value="; ".join(different),
             why="mixing them would give one number from two experiments",
             do="choose another folder with `into`, or repeat the settings of the stored run",
         )
@@ -228,7 +236,9 @@ def require_same_parts(path: Path, card: RunCard, asked: RunCard) -> None:
     wrong += [f"component {n!r}" for n, p in asked.wanted.items() if masks.get(n, p["hash"]) != p["hash"]]
     if wrong:
         raise RunError(
-            "a stored name now means something else", where=str(path), value=", ".join(wrong),
+            "a stored name now means something else",
+            where=str(path),
+            value=", ".join(wrong),
             why="one name must mean one text or one set of weights in a run",
             do="give it another name, or choose another folder",
         )

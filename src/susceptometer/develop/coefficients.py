@@ -80,13 +80,17 @@ def _stages(found: Estimate, seed: int) -> list[Transition]:
 def _check(readings: Mapping[int, Reading]) -> None:
     if len(readings) < 2:
         raise DataError(
-            "development needs at least two checkpoints", where="development", value=list(readings),
+            "development needs at least two checkpoints",
+            where="development",
+            value=list(readings),
             do="name the run folders of several checkpoints, and their steps with --steps where they cannot be told",
         )
     recipes = {repr(r.recipe.with_schedule(groups=1)) for r in readings.values()}
     if len(recipes) > 1:
         raise DataError(
-            "the readings were made with different recipes", where="development", value=sorted(recipes)[:2],
+            "the readings were made with different recipes",
+            where="development",
+            value=sorted(recipes)[:2],
             why="coefficients at different n_beta, gamma or step are different quantities",
             do="read every checkpoint with one recipe",
         )

@@ -33,8 +33,11 @@ class Course:
         sizes = {len(self.steps), len(self.values), len(self.errors)}
         if len(sizes) != 1 or len(self.steps) < 3 or (np.diff(self.steps) <= 0).any():
             raise DataError(
-                "not a course of training", where=self.name, value=f"{sorted(sizes)} entries",
-                why="stages are found between increasing steps", do="give at least 3 checkpoints in order of training",
+                "not a course of training",
+                where=self.name,
+                value=f"{sorted(sizes)} entries",
+                why="stages are found between increasing steps",
+                do="give at least 3 checkpoints in order of training",
             )
         if not np.isfinite(self.values).all() or not np.isfinite(self.errors).all():
             bad = self.steps[~(np.isfinite(self.values) & np.isfinite(self.errors))]

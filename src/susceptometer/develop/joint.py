@@ -52,8 +52,11 @@ def joint_pca(outputs: Array, count: int = 2, *, weights: Array | None = None) -
     """
     if outputs.ndim != 3 or not np.isfinite(outputs).all():
         raise DataError(
-            "not a set of trajectories", where="joint_pca", value=outputs.shape,
-            why="rows are checkpoints of runs on one probe", do="give finite [runs, checkpoints, outputs]",
+            "not a set of trajectories",
+            where="joint_pca",
+            value=outputs.shape,
+            why="rows are checkpoints of runs on one probe",
+            do="give finite [runs, checkpoints, outputs]",
         )
     runs, times, size = outputs.shape
     if not 1 <= count <= min(runs * times - 1, size):

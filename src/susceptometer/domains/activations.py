@@ -93,9 +93,7 @@ def auxiliary_inputs(subject: Subject, tokens: Tensor) -> Tensor:
         loss = -logits.gather(-1, rows[:, 1:, None])
         entropy = -(logits.exp() * logits).sum(-1, keepdim=True)
         embedded = F.embedding(rows[:, 1:], _embedding(subject))
-        found = torch.cat(
-            [*(streams_found[place] for place in chosen), embedded, loss, entropy], dim=-1
-        )
+        found = torch.cat([*(streams_found[place] for place in chosen), embedded, loss, entropy], dim=-1)
         parts.append(found.reshape(-1, found.shape[-1]))
     return torch.cat(parts)
 

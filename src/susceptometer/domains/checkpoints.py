@@ -48,9 +48,7 @@ def text_tokens(source: LanguageSource, *, characters: int | None = None) -> dic
         characters: Text taken of each domain, at most; None: all of it. A cap makes a small reading start quickly.
     """
     documents = default_text() if source.data is None else text_documents(source.data)
-    taken = (
-        documents if characters is None else {name: capped(texts, characters) for name, texts in documents.items()}
-    )
+    taken = documents if characters is None else {name: capped(texts, characters) for name, texts in documents.items()}
     data, probes = text_rows(taken, encoder_of(source.model), source.plan)
     rows = {"data": data, **{f"probe {name}": each for name, each in probes.items()}}
     return {name: each.numpy().astype(np.int32) for name, each in rows.items()}

@@ -168,9 +168,7 @@ def pack_domain(texts: Iterable[str], tokenizer: Tokenizer, length: int) -> np.n
     """Rows ``[rows, length]`` of one domain."""
     encoded = tokenizer.encode_batch(list(texts), add_special_tokens=False)
     body = length - 1
-    joined = np.concatenate(
-        [np.array([BOS_ID, *document.ids], dtype=np.int16) for document in encoded]
-    )
+    joined = np.concatenate([np.array([BOS_ID, *document.ids], dtype=np.int16) for document in encoded])
     count = len(joined) // body
     rows = joined[: count * body].reshape(count, body)
     return np.concatenate([np.full((count, 1), BOS_ID, dtype=np.int16), rows], axis=1)

@@ -71,18 +71,13 @@ def token_features(sae: SAE, activations: Tensor, block: int = 4096) -> sparse.c
 
 def training_rows(name: str, rows: int, *, data: str | None = None, seed: int) -> NDArray[np.int16]:
     """Random rows ``[rows, context + 1]`` of the training part of the mini-Pile in the model's tokens."""
-    documents = {
-        domain: capped(texts, CHARACTERS)
-        for domain, texts in split(minipile(data), validation=False).items()
-    }
+    documents = {domain: capped(texts, CHARACTERS) for domain, texts in split(minipile(data), validation=False).items()}
     packed = pack(documents, tokenizer_of(name), making_of(name).config.context + 1)
     draw = np.random.default_rng(stream_seed(seed, "dictionary rows"))
     return packed.rows[draw.permutation(len(packed.rows))[:rows]]
 
 
-def stream_of_rows(
-    subject: Subject, rows: NDArray[np.int16], streams: Sequence[int]
-) -> list[Tensor]:
+def stream_of_rows(subject: Subject, rows: NDArray[np.int16], streams: Sequence[int]) -> list[Tensor]:
     """Chosen streams of the inputs of token rows, ``[tokens, d]`` float16 each, position 0 (BOS) left out."""
     parts: list[list[Tensor]] = [[] for _ in streams]
     for block in np.array_split(rows, max(1, len(rows) // 64)):
@@ -95,9 +90,7 @@ def stream_of_rows(
 def main() -> None:
     """Entry of ``python -m susceptometer.domains.dictionaries``."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(
-        prog="python -m susceptometer.domains.dictionaries", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m susceptometer.domains.dictionaries", description=__doc__)
     parser.add_argument("--name", default="pico", choices=["pico", "pico-mini"])
     parser.add_argument("--streams", type=int, nargs="+", default=list(STREAMS))
     parser.add_argument("--data", help=f"folder of the mini-Pile (else ${ENVIRONMENT})")
@@ -112,24 +105,16 @@ def main() -> None:
     rows = training_rows(given.name, given.rows + 100, data=given.data, seed=given.seed)
     subject = with_text(LanguageSource(given.name), {"data": rows[:2], "probe base": rows[:2]})
     plan = SAEPlan(features=given.features, k=given.k, steps=given.steps, batch=given.batch)
-    learned_of, held_of = (
-        stream_of_rows(subject, part, given.streams) for part in (rows[100:], rows[:100])
-    )
+    learned_of, held_of = (stream_of_rows(subject, part, given.streams) for part in (rows[100:], rows[:100]))
     for stream, learned, held in zip(given.streams, learned_of, held_of, strict=True):
-        sae = train_sae(
-            learned, plan, seed=given.seed, say=lambda line: logging.getLogger().info(line)
-        )
+        sae = train_sae(learned, plan, seed=given.seed, say=lambda line: logging.getLogger().info(line))
         facts = {
             "model_name": given.name, "stream": stream, "training_tokens": plan.steps * plan.batch,
             "explained_held_out": round(sae.explained(held), 4),
             "command": " ".join(["python -m susceptometer.domains.dictionaries", *sys.argv[1:]]),
         }  # fmt: skip
         facts["command"] = str(facts["command"]).replace(f"--data {given.data}", "--data MINIPILE")
-        folder = (
-            given.out / f"sae-stream{stream}"
-            if given.out
-            else dictionary_folder(given.name, stream)
-        )
+        folder = given.out / f"sae-stream{stream}" if given.out else dictionary_folder(given.name, stream)
         sae.meta.update(facts)
         save_sae(sae, folder)
         logging.getLogger().info("%s: %s", folder.name, facts)

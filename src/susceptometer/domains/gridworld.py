@@ -39,8 +39,11 @@ class GridWorld:
     def __post_init__(self) -> None:
         if self.width < 2 or not 0 < self.discount < 1:
             raise DataError(
-                "no such gridworld", where="GridWorld", value=(self.width, self.discount),
-                why="the corner needs neighbours and values need a discount below 1", do="use e.g. GridWorld(5, 0.9)",
+                "no such gridworld",
+                where="GridWorld",
+                value=(self.width, self.discount),
+                why="the corner needs neighbours and values need a discount below 1",
+                do="use e.g. GridWorld(5, 0.9)",
             )
 
     @property

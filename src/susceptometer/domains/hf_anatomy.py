@@ -102,17 +102,12 @@ def _heads(wiring: Wiring, output: str, sources: tuple[str, ...]) -> tuple[Head,
     groups: dict[bytes, list[int]] = {}
     for column, moved in enumerate(same & queries):
         groups.setdefault(moved.numpy().tobytes(), []).append(column)
-    heads = tuple(
-        _head(wiring, sources, same & queries, past, torch.tensor(columns))
-        for columns in groups.values()
-    )
+    heads = tuple(_head(wiring, sources, same & queries, past, torch.tensor(columns)) for columns in groups.values())
     # Without queries or values it is a convolution or a recurrence, not attention.
     return heads if all(head.q and head.v for head in heads) else ()
 
 
-def _head(
-    wiring: Wiring, sources: tuple[str, ...], queries: Tensor, past: Tensor, columns: Tensor
-) -> Head:
+def _head(wiring: Wiring, sources: tuple[str, ...], queries: Tensor, past: Tensor, columns: Tensor) -> Head:
     reach = past[columns].sum(0)
     value = (reach == 1) if len(columns) > 1 else torch.zeros_like(reach, dtype=torch.bool)
     parts = (queries[columns[0]], (reach > 0) & ~value, value)
@@ -123,14 +118,10 @@ def _head(
 def _rows(wiring: Wiring, sources: tuple[str, ...], chosen: Tensor) -> tuple[Rows, ...]:
     sizes = [wiring.writes[name].shape[-1] for name in sources]
     parts = zip(sources, chosen.split(sizes), strict=True)
-    return tuple(
-        Rows(name, tuple(part.nonzero().reshape(-1).tolist())) for name, part in parts if part.any()
-    )
+    return tuple(Rows(name, tuple(part.nonzero().reshape(-1).tolist())) for name, part in parts if part.any())
 
 
-def _lanes(
-    wiring: Wiring, output: str, sources: tuple[str, ...]
-) -> tuple[tuple[tuple[str, int], ...], int]:
+def _lanes(wiring: Wiring, output: str, sources: tuple[str, ...]) -> tuple[tuple[tuple[str, int], ...], int]:
     """Neuron rows by binary codes: log2(neurons) gradients tell which column every row moves."""
     neurons = wiring.reads[output].shape[-1]
     column = torch.arange(neurons)
@@ -152,16 +143,12 @@ def _lanes(
     return (lanes if whole else ()), neurons
 
 
-def _moving_rows(
-    wiring: Wiring, output: str, sources: tuple[str, ...], columns: Tensor
-) -> dict[str, Tensor]:
+def _moving_rows(wiring: Wiring, output: str, sources: tuple[str, ...], columns: Tensor) -> dict[str, Tensor]:
     """Rows of each source that move any of ``columns`` at some position."""
     leaves = [wiring.writes[name] for name in sources]
     target = wiring.reads[output][:, columns.to(wiring.reads[output].device)].sum()
     grads = torch.autograd.grad(target, leaves, retain_graph=True)
-    return {
-        n: (g.reshape(POSITIONS, -1) != 0).any(0).cpu() for n, g in zip(sources, grads, strict=True)
-    }
+    return {n: (g.reshape(POSITIONS, -1) != 0).any(0).cpu() for n, g in zip(sources, grads, strict=True)}
 
 
 def _norms(wiring: Wiring, attention: Attention | None, mlp: Mlp | None) -> dict[str, str]:

@@ -86,11 +86,7 @@ def _outer(
             do="pass a causal language model",
         )
     first = _embedding(model, names, shapes)
-    last = (
-        []
-        if unembed is None or unembed.weight is embed.weight
-        else [_whole("unembed", unembed, names, shapes)]
-    )
+    last = [] if unembed is None or unembed.weight is embed.weight else [_whole("unembed", unembed, names, shapes)]
     stem = layers[0].rsplit(".", 1)[0] if layers else "-"
     for path, module in model.named_modules():
         if module in (embed, unembed) or path.startswith(f"{stem}."):
@@ -121,9 +117,7 @@ def _outer_name(path: str, module: nn.Module) -> str:
     return "ln_embed" if "embed" in path else "ln_final"
 
 
-def _whole(
-    name: str, module: nn.Module, names: ParameterNames, shapes: dict, *aliases: str
-) -> Component:
+def _whole(name: str, module: nn.Module, names: ParameterNames, shapes: dict, *aliases: str) -> Component:
     pieces = tuple(whole_piece(key, shapes[key]) for key in names.below(module))
     return Component(name, pieces, aliases)
 
@@ -131,9 +125,7 @@ def _whole(
 class _Blocks:
     """Components inside the decoder layers; layers built alike are measured once."""
 
-    def __init__(
-        self, model: nn.Module, names: ParameterNames, shapes: dict, layers: list[str]
-    ) -> None:
+    def __init__(self, model: nn.Module, names: ParameterNames, shapes: dict, layers: list[str]) -> None:
         self.model, self.names, self.shapes, self.layers = model, names, shapes, layers
         self.anatomies = self._measure()
 
@@ -212,9 +204,7 @@ class _Blocks:
         return [key for key in self.names.below(self._module(path)) if key not in held]
 
     def _union(self, name: str, path: str, modules: list[str]) -> Component:
-        keys = dict.fromkeys(
-            key for module in modules for key in self.names.below(self._module(f"{path}.{module}"))
-        )
+        keys = dict.fromkeys(key for module in modules for key in self.names.below(self._module(f"{path}.{module}")))
         return Component(name, tuple(whole_piece(key, self.shapes[key]) for key in keys))
 
     def _rows(self, path: str, rows: list[Rows]) -> tuple[Piece, ...]:

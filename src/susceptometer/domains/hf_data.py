@@ -13,9 +13,7 @@ TokenSource = Tensor | np.ndarray | str | Path
 """Integer rows ``[rows, K]``, or the path of an ``.npy`` file that holds them."""
 
 
-def token_rows(
-    source: TokenSource, vocabulary: int, context: int | None = None, *, where: str = "tokens"
-) -> Tensor:
+def token_rows(source: TokenSource, vocabulary: int, context: int | None = None, *, where: str = "tokens") -> Tensor:
     """Checked rows of tokens, int64 ``[rows, K]`` with K >= 2.
 
     Args:
@@ -71,9 +69,7 @@ def check_vocabulary(tokenizer_size: int, vocabulary: int) -> None:
 def _read(path: str | Path) -> Tensor:
     place = Path(path)
     if not place.is_file():
-        raise DataError(
-            "there is no such token file", where="tokens", value=str(path), do="check the path"
-        )
+        raise DataError("there is no such token file", where="tokens", value=str(path), do="check the path")
     try:
         return torch.as_tensor(np.load(place, allow_pickle=False))
     except (ValueError, OSError, EOFError, TypeError) as error:

@@ -28,7 +28,9 @@ def one_device(model: PreTrainedModel, wanted: torch.device | str | None) -> tor
     found = devices_of(model)
     if any(device.type == "meta" for device in found):
         raise SubjectError(
-            "weights of the model are offloaded", where=type(model).__name__, value=_placed(model),
+            "weights of the model are offloaded",
+            where=type(model).__name__,
+            value=_placed(model),
             why="chains of many weights need every frozen weight at every step",
             do="load the model without a device_map that says disk (or on a machine that holds it)",
         )
@@ -36,7 +38,9 @@ def one_device(model: PreTrainedModel, wanted: torch.device | str | None) -> tor
         return torch.device(wanted)
     if len(found) > 1:
         raise SubjectError(
-            "the model is split over several devices", where=type(model).__name__, value=_placed(model),
+            "the model is split over several devices",
+            where=type(model).__name__,
+            value=_placed(model),
             why="all chains of a component run through the whole model on one device",
             do="gather it: language_subject(skeleton(model, 'cuda:0'), ...); more GPUs serve more cells: --engine ray",
         )

@@ -39,9 +39,7 @@ class Head:
         weight = changed.get("weight", self.module.weight)
         bias = changed.get("bias", self.module.bias)
         if not torch.is_grad_enabled():
-            return token_losses(
-                hidden, Readout(weight, bias, self.softcap, self.precision), targets
-            )
+            return token_losses(hidden, Readout(weight, bias, self.softcap, self.precision), targets)
         settings = {"softcap": self.softcap, "precision": self.precision}
         return linear_cross_entropy(hidden, weight, targets, bias=bias, **settings)
 

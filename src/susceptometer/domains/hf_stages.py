@@ -106,17 +106,13 @@ class HFStages:
             return {"tokens": tokens}
         return {"tokens": tokens, "hidden": self._frozen(plan.first, tokens[:, :-1])}
 
-    def losses(
-        self, component: Component, weights: Tensor, carry: Carry, rows: Tensor | None
-    ) -> Tensor:
+    def losses(self, component: Component, weights: Tensor, carry: Carry, rows: Tensor | None) -> Tensor:
         """Losses ``[chains, m, K-1]`` at ``weights [chains, d]``; see ``Stages``."""
         plan = self._plan(component)
         assert plan is not None, f"{component.name} is not served in stages"
         return self._run(plan, component, weights, carry, rows)
 
-    def _run(
-        self, plan: Plan, component: Component, weights: Tensor, carry: Carry, rows: Tensor | None
-    ) -> Tensor:
+    def _run(self, plan: Plan, component: Component, weights: Tensor, carry: Carry, rows: Tensor | None) -> Tensor:
         chains = len(weights)
         folded = {key: _folded(value, chains, rows) for key, value in carry.items()}
         tokens = folded["tokens"].long()
@@ -151,9 +147,7 @@ class HFStages:
         with ExitStack() as stack:
             if first < len(self.layers):
                 stack.enter_context(standing_in(self._passing(range(first, len(self.layers)))))
-                handle = self.layers[first].register_forward_pre_hook(
-                    catch_input(caught), with_kwargs=True
-                )
+                handle = self.layers[first].register_forward_pre_hook(catch_input(caught), with_kwargs=True)
             else:
                 handle = self.layers[-1].register_forward_hook(catch_output(caught))
             stack.callback(handle.remove)
@@ -251,9 +245,7 @@ def _folded(value: Tensor, chains: int, rows: Tensor | None) -> Tensor:
     return value.expand(chains, *value.shape).flatten(0, 1)
 
 
-def _changes(
-    found: list[tuple[str, int]], component: Component, values: list[Tensor]
-) -> list[Change]:
+def _changes(found: list[tuple[str, int]], component: Component, values: list[Tensor]) -> list[Change]:
     return [(kind, component.pieces[number], values[number]) for kind, number in found]
 
 

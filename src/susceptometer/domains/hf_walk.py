@@ -69,19 +69,13 @@ def record(model: nn.Module, layer: str, vocabulary: int) -> Wiring:
 def _cut_open(layer: nn.Module, wiring: Wiring) -> Iterator[None]:
     linears = linear_modules(layer)
     others = {
-        name: module
-        for name, module in layer.named_modules()
-        if name and name not in linears and _is_norm(module)
+        name: module for name, module in layer.named_modules() if name and name not in linears and _is_norm(module)
     }
     with ExitStack() as stack:
         keep = [layer.register_forward_pre_hook(_enter(wiring), with_kwargs=True)]
         keep += [layer.register_forward_hook(_leave(wiring))]
-        keep += [
-            module.register_forward_hook(_cut(wiring, name)) for name, module in linears.items()
-        ]
-        keep += [
-            module.register_forward_hook(_pass(wiring, name)) for name, module in others.items()
-        ]
+        keep += [module.register_forward_hook(_cut(wiring, name)) for name, module in linears.items()]
+        keep += [module.register_forward_hook(_pass(wiring, name)) for name, module in others.items()]
         for handle in keep:
             stack.callback(handle.remove)
         yield
@@ -159,9 +153,7 @@ def sensitivity(wiring: Wiring, writer: str, sources: tuple[str, ...]) -> tuple[
     chosen = torch.eye(len(target), dtype=target.dtype, device=target.device)
     same, past = [], []
     for block in chosen.split(64):
-        grads = torch.autograd.grad(
-            target, leaves, block, retain_graph=True, is_grads_batched=True, allow_unused=True
-        )
+        grads = torch.autograd.grad(target, leaves, block, retain_graph=True, is_grads_batched=True, allow_unused=True)
         moved = [_moved(grad, leaf, len(block)) for grad, leaf in zip(grads, leaves, strict=True)]
         whole = torch.cat(moved, -1)
         same.append(whole[:, -1])

@@ -40,8 +40,10 @@ class RegressionWorld:
     def __post_init__(self) -> None:
         if min(self.dimension, self.length) < 1 or self.variance <= 0:
             raise DataError(
-                "no such regression world", where="RegressionWorld",
-                value=(self.dimension, self.length, self.variance), do="use e.g. RegressionWorld(2, 8, 0.125, seed=0)",
+                "no such regression world",
+                where="RegressionWorld",
+                value=(self.dimension, self.length, self.variance),
+                do="use e.g. RegressionWorld(2, 8, 0.125, seed=0)",
             )
 
     def tasks(self, diversity: int) -> Tensor:

@@ -114,8 +114,13 @@ Watch = Callable[[int, dict[str, Tensor]], None]
 
 
 def train_runs(
-    net: RegressionNet, runs: Sequence[tuple[int, Tensor | None]], how: RegressionTraining, *, keep: Iterable[int],
-    watch: Watch, starts: Sequence[Params] | None = None,
+    net: RegressionNet,
+    runs: Sequence[tuple[int, Tensor | None]],
+    how: RegressionTraining,
+    *,
+    keep: Iterable[int],
+    watch: Watch,
+    starts: Sequence[Params] | None = None,
 ) -> None:
     """Train several runs together in one batched model; each run has its own weights, tasks and data stream.
 

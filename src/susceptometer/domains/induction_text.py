@@ -50,9 +50,7 @@ class InductionText:
         return with_repeats(self.train.rows[places], MIX, generator).astype(np.int64)
 
 
-def packed_text(
-    path: Path | None, most: int | None = None, edit: Callable[[str], str] = str
-) -> dict[str, np.ndarray]:
+def packed_text(path: Path | None, most: int | None = None, edit: Callable[[str], str] = str) -> dict[str, np.ndarray]:
     """Token rows for pico-mini: ``train [rows, K]``, ``validation [64, K]``; domains of one document are left out.
 
     Args:

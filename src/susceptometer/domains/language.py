@@ -143,7 +143,9 @@ def _bundled(source: LanguageSource, documents: Documents | None) -> Subject:
     config, plan = making_of(source.model).config, source.plan
     if plan.length > config.context + 1:
         raise DataError(
-            "rows are longer than the model's context", where="plan.length", value=plan.length,
+            "rows are longer than the model's context",
+            where="plan.length",
+            value=plan.length,
             why=f"the model reads at most {config.context} tokens and one target",
             do=f"use length {config.context + 1} or less",
         )
@@ -178,9 +180,7 @@ def _hugging_face(source: LanguageSource, documents: Documents | None) -> Subjec
         return language_subject(model, data, probes, name=source.model, precision=source.precision)
     tokenizer = _tokenizer(source.model)
     data, probes = _text(source, documents, _hub_encoder(tokenizer), vocabulary)
-    return language_subject(
-        model, data, probes, tokenizer=tokenizer, name=source.model, precision=source.precision
-    )
+    return language_subject(model, data, probes, tokenizer=tokenizer, name=source.model, precision=source.precision)
 
 
 def _text(
@@ -254,7 +254,9 @@ def _tokenizer(model: str) -> Any:
         return AutoTokenizer.from_pretrained(name, revision=revision)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
-            "the model's tokenizer cannot be read", where=name, value=str(error).split("\n", 1)[0],
+            "the model's tokenizer cannot be read",
+            where=name,
+            value=str(error).split("\n", 1)[0],
             why="text cannot become tokens without it",
             do="put tokenizer.json beside the weights, or give token rows as an .npy file",
         ) from error

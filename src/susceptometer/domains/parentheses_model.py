@@ -47,8 +47,11 @@ class ClassifierConfig:
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise SubjectError(
-                "width is not a multiple of heads", where="ClassifierConfig", value=(self.width, self.heads),
-                why="the heads share the width equally", do="choose width as heads times d_head",
+                "width is not a multiple of heads",
+                where="ClassifierConfig",
+                value=(self.width, self.heads),
+                why="the heads share the width equally",
+                do="choose width as heads times d_head",
             )
 
 
@@ -103,8 +106,10 @@ BLOCK = (
 
 def class_losses(params: Params, batch: Batch, config: ClassifierConfig) -> Tensor:
     """Cross-entropy of the label, nats ``[rows]``."""
-    scores = class_logits(params, batch, config).float() if params["classes"].dtype == torch.bfloat16 else (
-        class_logits(params, batch, config)
+    scores = (
+        class_logits(params, batch, config).float()
+        if params["classes"].dtype == torch.bfloat16
+        else (class_logits(params, batch, config))
     )
     return scores.logsumexp(-1) - scores.gather(-1, batch["label"][:, None])[:, 0]
 

@@ -32,9 +32,7 @@ def solution_subject(params: Params, config: ClassifierConfig, strings: Strings,
     )  # fmt: skip
 
 
-def solution_basin(
-    params: Params, config: ClassifierConfig, strings: Strings, recipe: Recipe, *, seed: int
-) -> Basin:
+def solution_basin(params: Params, config: ClassifierConfig, strings: Strings, recipe: Recipe, *, seed: int) -> Basin:
     """Sample the local posterior of one trained classifier and read its answers to all probes of `PROPERTIES`.
 
     Raises:

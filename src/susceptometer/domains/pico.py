@@ -141,9 +141,7 @@ def tokenizer_of(name: str = "pico") -> Tokenizer:
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(
-        prog="python -m susceptometer.domains.pico", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m susceptometer.domains.pico", description=__doc__)
     parser.add_argument("command", nargs="?", default="train", choices=["train", "scores"])
     parser.add_argument("--name", default="pico", choices=list(MAKINGS))
     parser.add_argument("--seed", type=int, nargs="+", default=[0], help="trained together")

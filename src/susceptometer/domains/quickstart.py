@@ -72,9 +72,7 @@ def quickstart(
     tokens = sum(batch["tokens"].numel() - len(batch["tokens"]) for batch in subject.probes.values())
     say(f"{subject.name}: {len(subject.probes)} probes of real and generated text, {tokens:,} tokens")
     options = replace(options or ReadOptions(), announce=say)
-    reading = read(
-        subject, HEADS, recipe=recipe or quick_recipe(), seed=0, into=path / "run", options=options
-    )
+    reading = read(subject, HEADS, recipe=recipe or quick_recipe(), seed=0, into=path / "run", options=options)
     text = "\n\n".join(map(repr, (check(reading), llc(reading), susceptibility(reading))))
     say(text)
     page = report(reading, path / "report.html")

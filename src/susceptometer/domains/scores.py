@@ -70,9 +70,7 @@ def in_context_score(losses: Tensor, early: int, late: int) -> Tensor:
     return near[1] - near[0]
 
 
-def summary(
-    prefix_matching: Tensor, previous_token: Tensor, repeat: Tensor
-) -> dict[str, float | str]:
+def summary(prefix_matching: Tensor, previous_token: Tensor, repeat: Tensor) -> dict[str, float | str]:
     """The few numbers that say whether induction is there, from head scores ``[layers, heads]``.
 
     ``repeat`` is the answer of `repeat_losses`, nats. ``ratio`` is the second strongest

@@ -42,7 +42,10 @@ def stream_documents(rows: Iterable[str | Mapping], plan: TextPlan, *, where: st
             break
     if not found:
         raise DataError(
-            "there is no text", where=where, value="0 documents", why="the probes would be empty",
+            "there is no text",
+            where=where,
+            value="0 documents",
+            why="the probes would be empty",
             do="give a stream of texts, or of rows with a column 'text'",
         )
     return found
@@ -56,8 +59,11 @@ def _document(row: str | Mapping, number: int, where: str) -> tuple[str, str]:
         return labelled(with_text({**inside, **row}), where, DOMAIN_COLUMNS)
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            "a row of the stream has no text", where=f"{where}, row {number}", value=str(error),
-            why="part of the text would silently be missing", do="give texts, or rows with a column 'text'",
+            "a row of the stream has no text",
+            where=f"{where}, row {number}",
+            value=str(error),
+            why="part of the text would silently be missing",
+            do="give texts, or rows with a column 'text'",
         ) from error
 
 
@@ -75,7 +81,10 @@ def hub_rows(name: str) -> Iterable[Mapping]:
         import datasets
     except ImportError as error:
         raise DataError(
-            "data sets of the hub need a library", where="data", value=name, why=str(error),
+            "data sets of the hub need a library",
+            where="data",
+            value=name,
+            why=str(error),
             do="pip install 'susceptometer[data]', or give a text file",
         ) from error
     try:
@@ -84,6 +93,9 @@ def hub_rows(name: str) -> Iterable[Mapping]:
         return chain([next(rows)], rows)
     except (OSError, ValueError, RuntimeError, StopIteration) as error:
         raise DataError(
-            "a data set cannot be read", where=name, value=str(error).split("\n", 1)[0] or "it is empty",
-            why="nothing can be read from it", do="check the name, the revision and the network, or give a text file",
+            "a data set cannot be read",
+            where=name,
+            value=str(error).split("\n", 1)[0] or "it is empty",
+            why="nothing can be read from it",
+            do="check the name, the revision and the network, or give a text file",
         ) from error

@@ -33,9 +33,7 @@ STARTS = {"6": (6, 1.321, -0.618, 0.0), "5": (5, 1.170, -0.282, 0.083)}
 def minimum(params: Params) -> Params:
     """The nearest minimum of the uniform loss (L-BFGS, float64)."""
     leaves = {name: w.clone().requires_grad_() for name, w in params.items()}
-    solver = torch.optim.LBFGS(
-        list(leaves.values()), max_iter=500, tolerance_grad=1e-12, line_search_fn="strong_wolfe"
-    )
+    solver = torch.optim.LBFGS(list(leaves.values()), max_iter=500, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         solver.zero_grad()

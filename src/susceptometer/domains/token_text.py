@@ -31,9 +31,11 @@ class TextPlan:
     def __post_init__(self) -> None:
         if self.length < 2 or min(self.data_rows, self.base_rows, self.probe_rows) < 1:
             raise DataError(
-                "a text plan needs rows of at least two tokens", where="TextPlan",
+                "a text plan needs rows of at least two tokens",
+                where="TextPlan",
                 value=(self.length, self.data_rows, self.base_rows, self.probe_rows),
-                why="a loss needs an input and a target", do="use e.g. TextPlan(length=128)",
+                why="a loss needs an input and a target",
+                do="use e.g. TextPlan(length=128)",
             )
 
 
@@ -66,8 +68,11 @@ def domain_rows(documents: Mapping[str, Sequence[str]], encoder: Encoder, length
     full = {name: rows for name, rows in found.items() if len(rows)}
     if not full:
         raise DataError(
-            "too little text for one row", where=", ".join(documents), value=f"row length {length}",
-            why="there would be no token to read", do="give more text, or a shorter row length",
+            "too little text for one row",
+            where=", ".join(documents),
+            value=f"row length {length}",
+            why="there would be no token to read",
+            do="give more text, or a shorter row length",
         )
     return full
 

@@ -49,9 +49,7 @@ def transformer_components(shapes: Shapes) -> ComponentSet:
         for name in ("ln_final", "unembed")
         if any(key.startswith(f"{name}.") for key in shapes)
     ]
-    ranges = [
-        _neurons(f"blocks.{i}.mlp", shapes) for i in layers if f"blocks.{i}.mlp.W_in" in shapes
-    ]
+    ranges = [_neurons(f"blocks.{i}.mlp", shapes) for i in layers if f"blocks.{i}.mlp.W_in" in shapes]
     return ComponentSet(members, shapes, ranges)
 
 

@@ -66,9 +66,7 @@ class TransformerStages:
         others = self._heads(normed[None], self.params, layer, rest)[0] if rest else torch.zeros_like(x)
         return carry | {"normed": normed, "x": x + others}
 
-    def losses(
-        self, component: Component, weights: Tensor, carry: Carry, rows: Tensor | None
-    ) -> Tensor:
+    def losses(self, component: Component, weights: Tensor, carry: Carry, rows: Tensor | None) -> Tensor:
         """Losses ``[chains, m, K]`` of the targets; see ``posterior.stages.Stages``."""
         chains, layer, heads = len(weights), self.entry(component), touched_heads(component)
         seen = {name: _seen(value, rows, chains) for name, value in carry.items()}
@@ -101,8 +99,11 @@ class TransformerStages:
         position = params["pos_embed.W_pos"][..., :length, :]
         placed = normed + (position if position.ndim == 2 else position[:, None])
         q, k, v = (
-            self._split(source.reshape(chains, rows * length, width) @ self._inward(params, layer, letter, heads),
-                        rows, len(heads))
+            self._split(
+                source.reshape(chains, rows * length, width) @ self._inward(params, layer, letter, heads),
+                rows,
+                len(heads),
+            )
             for letter, source in zip("QKV", (placed, placed, normed), strict=True)
         )
         z = F.scaled_dot_product_attention(q, k, v, is_causal=True)

@@ -28,8 +28,11 @@ def text_documents(path: str | Path) -> dict[str, list[str]]:
     place = Path(path)
     if not place.exists():
         raise DataError(
-            "there is no such text file", where="data", value=str(path),
-            why="nothing can be read from it", do="check the path",
+            "there is no such text file",
+            where="data",
+            value=str(path),
+            why="nothing can be read from it",
+            do="check the path",
         )
     files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
     tables = [file for file in files if _is_table(file)]
@@ -41,7 +44,10 @@ def text_documents(path: str | Path) -> dict[str, list[str]]:
                 found.setdefault(domain, []).append(text)
     if not found:
         raise DataError(
-            "there is no text", where=str(path), value="0 documents", why="the probes would be empty",
+            "there is no text",
+            where=str(path),
+            value="0 documents",
+            why="the probes would be empty",
             do="give .txt, .jsonl, .jsonl.zst or .parquet files with text",
         )
     return found
@@ -120,6 +126,9 @@ def _parquet(file: Path) -> Iterator[dict]:
 
 def _unreadable(file: Path, error: object, do: str) -> DataError:
     return DataError(
-        "a text file cannot be read", where=str(file), value=str(error).split("\n", 1)[0],
-        why="part of the text would silently be missing", do=do,
+        "a text file cannot be read",
+        where=str(file),
+        value=str(error).split("\n", 1)[0],
+        why="part of the text would silently be missing",
+        do=do,
     )

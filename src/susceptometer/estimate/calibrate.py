@@ -80,7 +80,9 @@ def _gamma(aim: Aim, found: Spectrum, component: str) -> float:
         return max(2 * least, 0.1 * aim.n_beta * max(found.largest, 1e-6))
     if aim.gamma <= least:
         raise RecipeError(
-            "gamma leaves a direction of negative curvature unconfined", where=component, value=aim.gamma,
+            "gamma leaves a direction of negative curvature unconfined",
+            where=component,
+            value=aim.gamma,
             why=f"n_beta * lambda_min = {-least:.4g}; chains would leave w*",
             do=f"raise gamma above {2 * least:.4g} or lower n_beta",
         )
@@ -120,8 +122,10 @@ class _Pilot:
                 self.stiffest = 10 * max(self.stiffest, self.posterior.gamma / max(self.aim.n_beta, 1e-300))
             self.recipe = self._recipe()
         raise RecipeError(
-            "no step size keeps the chains near w*", where=self.posterior.component.name,
-            value=self.recipe.sampler.step_size, why="the loss stiffens without bound where the chains go",
+            "no step size keeps the chains near w*",
+            where=self.posterior.component.name,
+            value=self.recipe.sampler.step_size,
+            why="the loss stiffens without bound where the chains go",
             do="raise gamma or lower n_beta",
         )
 

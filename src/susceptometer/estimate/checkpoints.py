@@ -70,8 +70,11 @@ def compare_llc(
     common = sorted(set.intersection(*(set(one) for one in values.values())))
     if len(common) < 2:
         raise ChainError(
-            "fewer than two groups are common to all checkpoints", where=component, value=common,
-            why="errors of differences come from matched groups", do="read every checkpoint with the same groups",
+            "fewer than two groups are common to all checkpoints",
+            where=component,
+            value=common,
+            why="errors of differences come from matched groups",
+            do="read every checkpoint with the same groups",
         )
     table = np.array([[one[group] for group in common] for one in values.values()])
     covariance = np.atleast_2d(np.cov(table, ddof=1)) / len(common)

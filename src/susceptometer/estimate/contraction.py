@@ -81,7 +81,9 @@ class Contraction:
         """
         if self.faults:
             raise ChainError(
-                "coupled chains do not contract", where=component, value="; ".join(self.faults),
+                "coupled chains do not contract",
+                where=component,
+                value="; ".join(self.faults),
                 why="the two arms forget each other and chi would be noise",
                 do="raise gamma above -n_beta * lambda_min or lower n_beta; or use susceptibility_covariance",
             )

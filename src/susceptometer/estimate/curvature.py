@@ -108,7 +108,11 @@ def some_rows(posterior: LocalPosterior, batch: Batch | None = None) -> Carry:
 
 
 def spectrum(
-    posterior: LocalPosterior, *, seed: int, at: Tensor | None = None, starts: int = 2,
+    posterior: LocalPosterior,
+    *,
+    seed: int,
+    at: Tensor | None = None,
+    starts: int = 2,
     iterations: int = 12,
 ) -> Spectrum:
     """Ritz values and weights of the Hessian of L from random start vectors.
@@ -158,9 +162,7 @@ def dense_ritz(posterior: LocalPosterior, center: Tensor, carry: Carry) -> tuple
     return values, torch.as_tensor(vectors.T.copy())
 
 
-def lanczos(
-    posterior: LocalPosterior, start: Tensor, carry: Carry, *, at: Tensor, iterations: int
-) -> Ritz:
+def lanczos(posterior: LocalPosterior, start: Tensor, carry: Carry, *, at: Tensor, iterations: int) -> Ritz:
     """Lanczos from ``start`` ``[d]`` with full re-orthogonalisation; stops early in an invariant subspace."""
     length = float(start.norm())
     basis, alphas, betas = [start.double() / max(length, 1e-300)], [], []

@@ -63,12 +63,16 @@ class Check:
         sick = [f"{row.component}: {'; '.join(row.faults)}" for row in self.rows if row.faults]
         if sick:
             raise ChainError(
-                f"{len(sick)} of {len(self.rows)} components are sick", value=" | ".join(sick[:5]),
-                why="their estimates would not mean what they say", do="see `susceptometer doctor RUN`",
+                f"{len(sick)} of {len(self.rows)} components are sick",
+                value=" | ".join(sick[:5]),
+                why="their estimates would not mean what they say",
+                do="see `susceptometer doctor RUN`",
             )
 
     def __repr__(self) -> str:
-        head = f"{'component':<28} {'groups':>6} {'failed':>6} {'R-hat':>6} {'ESS':>7} {'drift':>6} {'below':>6}  verdict"
+        head = (
+            f"{'component':<28} {'groups':>6} {'failed':>6} {'R-hat':>6} {'ESS':>7} {'drift':>6} {'below':>6}  verdict"
+        )
         lines = [
             f"{r.component:<28} {r.groups:>6} {r.failed:>6} {r.rhat:>6.3f} {r.ess:>7.0f} {r.drift_z:>6.1f} "
             f"{r.below:>6.0%}  {'; '.join(r.faults) or 'ok'}"

@@ -61,8 +61,7 @@ class Estimate:
         rows = self.data[["value", "error"]].to_dataframe().reset_index()
         labels = rows[list(self.value.dims)].astype(str).agg(" ".join, axis=1)
         lines = [
-            f"  {label:<32} {format_pm(v, e)}"
-            for label, v, e in zip(labels, rows["value"], rows["error"], strict=True)
+            f"  {label:<32} {format_pm(v, e)}" for label, v, e in zip(labels, rows["value"], rows["error"], strict=True)
         ]
         return "\n".join([head, *lines])
 
@@ -136,7 +135,8 @@ def healthy_groups(cell: xr.Dataset, component: str, *, drop_failed: bool = Fals
     if bad.any() and not drop_failed:
         which = cell["group"].values[bad].tolist()
         raise ChainError(
-            f"{bad.sum()} of {len(bad)} groups failed", where=component,
+            f"{bad.sum()} of {len(bad)} groups failed",
+            where=component,
             value=f"groups {which[:8]} at steps {cell['failed_step'].values[bad].tolist()[:8]}",
             why="an average over the survivors is biased towards where chains do not escape",
             do="lower step_size or raise gamma; pass drop_failed=True to look at the rest all the same",
@@ -144,14 +144,18 @@ def healthy_groups(cell: xr.Dataset, component: str, *, drop_failed: bool = Fals
     kept = cell.isel(group=np.flatnonzero(~bad))
     if kept.sizes["group"] < 2:
         raise ChainError(
-            "fewer than two healthy groups", where=component, value=kept.sizes["group"],
-            why="one replicate gives no error bar", do="run more groups (at least 4)",
+            "fewer than two healthy groups",
+            where=component,
+            value=kept.sizes["group"],
+            why="one replicate gives no error bar",
+            do="run more groups (at least 4)",
         )
     still = int(motionless(kept).sum())
     if still:
         warnings.warn(
             f"{component}: {still} of {kept.sizes['group']} groups never moved (the same loss at every draw), so a value "
             "and error of 0 say nothing: raise step_size, or the loss does not depend on this component",
-            RuntimeWarning, stacklevel=2,
+            RuntimeWarning,
+            stacklevel=2,
         )
     return kept

@@ -52,14 +52,18 @@ def examine(subject: Subject, reading: Reading, components: Sequence[str] | None
     """
     if not reading.recipe.coupling.responds:
         raise RecipeError(
-            "the chains have no response arms", where=f"reading of {reading.subject}",
-            value=reading.recipe.coupling, why="the tests compare responses to n_beta",
+            "the chains have no response arms",
+            where=f"reading of {reading.subject}",
+            value=reading.recipe.coupling,
+            why="the tests compare responses to n_beta",
             do="read with coupling=coupled(0.1)",
         )
     if "seed" not in reading.provenance:
         raise RunError(
-            "the reading does not tell its seed", where=f"reading of {reading.subject}",
-            why="h and h/2 are compared on the same noise", do="read again with this version",
+            "the reading does not tell its seed",
+            where=f"reading of {reading.subject}",
+            why="h and h/2 are compared on the same noise",
+            do="read again with this version",
         )
     lean = replace(subject, probes={"base": subject.probes["base"]})
     names = reading.components if components is None else components

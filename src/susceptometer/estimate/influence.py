@@ -36,7 +36,8 @@ def influence(
     cell = healthy_groups(reading.cell(component), component)
     if "kept_tokens" not in cell:
         raise RunError(
-            "token losses were not kept", where=f"reading of {reading.subject}, {component}",
+            "token losses were not kept",
+            where=f"reading of {reading.subject}, {component}",
             why="influence needs the loss of every example at every draw",
             do="read with keep=Keep(tokens=True)",
         )
@@ -64,8 +65,10 @@ def influence_blocks(
     for start in range(0, len(sources), block):
         for other in range(0, len(targets), block):
             yield influence(
-                reading, component,
-                sources=sources[start : start + block], targets=targets[other : other + block],
+                reading,
+                component,
+                sources=sources[start : start + block],
+                targets=targets[other : other + block],
             )
 
 

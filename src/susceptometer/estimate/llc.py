@@ -76,9 +76,7 @@ def llc_from_two_temperatures(first: Reading, second: Reading) -> Estimate:
         variance = sum(side.var(ddof=1) / len(side) for side in sides)
         error.append(np.sqrt(variance) / abs(inverse))
         least = min(least, *map(len, sides))
-    data = xr.Dataset(
-        {"value": ("component", value), "error": ("component", error)}, {"component": names}
-    )
+    data = xr.Dataset({"value": ("component", value), "error": ("component", error)}, {"component": names})
     return Estimate("llc_from_two_temperatures", data, int(least), "1")
 
 
@@ -98,8 +96,6 @@ def wbic(reading: Reading, examples: int) -> Estimate:
         per_group = examples * (base + rise(reading, healthy_groups(reading.cell(name), name)))
         value.append(per_group.mean())
         error.append(per_group.std(ddof=1) / np.sqrt(len(per_group)))
-    data = xr.Dataset(
-        {"value": ("component", value), "error": ("component", error)}, {"component": names}
-    )
+    data = xr.Dataset({"value": ("component", value), "error": ("component", error)}, {"component": names})
     data.attrs |= {"n_beta": reading.recipe.n_beta, "watanabe": examples / np.log(examples)}
     return Estimate("wbic", data, reading.recipe.schedule.groups, "nats")

@@ -60,9 +60,7 @@ def susceptibility_covariance(reading: Reading, *, drop_failed: bool = False) ->
     return _columns(reading, lambda _, cell: covariance_column(cell, reading.base), drop_failed)
 
 
-def susceptibility_two_run(
-    reading: Reading, full: xr.Dataset | None = None, *, drop_failed: bool = False
-) -> Estimate:
+def susceptibility_two_run(reading: Reading, full: xr.Dataset | None = None, *, drop_failed: bool = False) -> Estimate:
     r"""The published two-run form, with its two parts apart (baker2025 app. C.4; conventions 6.3).
 
         chi_2 = chi_w - E_C[g] ( E_C[f_xy] - E_F[f_xy] )
@@ -86,8 +84,10 @@ def susceptibility_two_run(
     """
     if full is None and "full" not in reading.cells:
         raise ChainError(
-            "the two-run form needs the run in which all weights move", where=reading.subject,
-            value=list(reading.cells)[:8], why="E_F[f] is a mean over that run",
+            "the two-run form needs the run in which all weights move",
+            where=reading.subject,
+            value=list(reading.cells)[:8],
+            why="E_F[f] is a mean over that run",
             do="read the component 'full' too",
         )
     whole = healthy_groups(full if full is not None else reading.cell("full"), "full", drop_failed=drop_failed)
@@ -99,8 +99,12 @@ def susceptibility_two_run(
         full_error = abs(_group_means(cell, reading.base)[0].mean()) * shift_error
         both = summary(within[0] + term[0], within[1] + term[1])
         return {
-            "value": both["value"], "error": np.hypot(both["error"], full_error), "within": within[0],
-            "mean_term": term[0], "full_error": full_error, "estimator": np.array(estimator),
+            "value": both["value"],
+            "error": np.hypot(both["error"], full_error),
+            "within": within[0],
+            "mean_term": term[0],
+            "full_error": full_error,
+            "estimator": np.array(estimator),
         }
 
     return _columns(reading, two_run, drop_failed)
@@ -123,8 +127,10 @@ def susceptibility_coupled(reading: Reading, *, drop_failed: bool = False) -> Es
     """
     if not reading.recipe.coupling.responds:
         raise RecipeError(
-            "the chains have no response arms", where=f"reading of {reading.subject}",
-            value=reading.recipe.coupling, why="the coupled estimator compares n_beta (1 + h) with (1 - h)",
+            "the chains have no response arms",
+            where=f"reading of {reading.subject}",
+            value=reading.recipe.coupling,
+            why="the coupled estimator compares n_beta (1 + h) with (1 - h)",
             do="read with coupling=coupled(0.1), or use susceptibility_covariance",
         )
 
@@ -194,9 +200,7 @@ def _arm_gaps(cell: xr.Dataset, base: slice) -> tuple[np.ndarray, np.ndarray]:
     return gap_g, scale * pair
 
 
-def _columns(
-    reading: Reading, column: Callable[[str, xr.Dataset], Columns], drop_failed: bool
-) -> Estimate:
+def _columns(reading: Reading, column: Callable[[str, xr.Dataset], Columns], drop_failed: bool) -> Estimate:
     names, parts, least = reading.components, [], np.inf
     for name in names:
         cell = healthy_groups(reading.cell(name), name, drop_failed=drop_failed)

@@ -35,8 +35,11 @@ def ranked_by(weights: Tensor, score: Tensor) -> Tensor:
     """
     if weights.shape != score.shape:
         raise DataError(
-            "weights and score differ in shape", where="ranked_by", value=(tuple(weights.shape), tuple(score.shape)),
-            why="each entry is ranked by its own score", do="give one score per weight",
+            "weights and score differ in shape",
+            where="ranked_by",
+            value=(tuple(weights.shape), tuple(score.shape)),
+            why="each entry is ranked by its own score",
+            do="give one score per weight",
         )
     flat = weights.flatten(1)
     places = score.flatten(1).argsort(dim=1, stable=True)

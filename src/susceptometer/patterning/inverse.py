@@ -47,7 +47,9 @@ class Inversion:
     def __post_init__(self) -> None:
         if (self.ridge is not None and self.ridge < 0) or (self.keep is not None and self.keep < 1):
             raise RecipeError(
-                "ridge must be >= 0 and keep >= 1", where="Inversion", value=(self.ridge, self.keep),
+                "ridge must be >= 0 and keep >= 1",
+                where="Inversion",
+                value=(self.ridge, self.keep),
                 do="leave them out to have them chosen from the chains",
             )
 

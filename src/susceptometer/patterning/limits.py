@@ -35,7 +35,9 @@ class Limits:
     def __post_init__(self) -> None:
         if not (self.lowest <= 1 <= self.highest) or self.slack <= 0 or (self.budget or 0) < 0:
             raise RecipeError(
-                "limits must allow the weight one", where="Limits", value=self,
+                "limits must allow the weight one",
+                where="Limits",
+                value=self,
                 why="weight one is unchanged data, from which every plan starts",
                 do="use lowest <= 1 <= highest, slack > 0 and budget >= 0",
             )
@@ -64,7 +66,12 @@ def within(chi: Array, wanted: Array, share: Array, limits: Limits) -> Array:
     free = (None, None)
     bounds = [*[free] * len(wanted), free if limits.mass else (0, 0), (0, None if np.isfinite(budget) else 0)]
     found = minimize(
-        program.dual, start, args=(budget,), jac=True, bounds=bounds, method="L-BFGS-B",
+        program.dual,
+        start,
+        args=(budget,),
+        jac=True,
+        bounds=bounds,
+        method="L-BFGS-B",
         options={"maxiter": 5000, "maxfun": 20000, "ftol": 1e-15, "gtol": 1e-9},
     )
     return size * program.primal(found.x)

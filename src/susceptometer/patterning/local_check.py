@@ -79,9 +79,11 @@ def reweighted(subject: Subject, weights: DataWeights) -> Subject:
     """
     if rows_of(subject.data) != len(weights):
         raise DataError(
-            "weights and data differ in rows", where=f"subject {subject.name}",
+            "weights and data differ in rows",
+            where=f"subject {subject.name}",
             value=(len(weights), rows_of(subject.data)),
-            why="each row of the potential needs its own weight", do="make the weights from subject.data",
+            why="each row of the potential needs its own weight",
+            do="make the weights from subject.data",
         )
     data = {**subject.data, WEIGHTS: weights.tensor().to(next(iter(subject.params.values())).dtype)}
     stages = None if subject.stages is None else WeightedStages(subject.stages)
@@ -134,7 +136,12 @@ class LocalCheck:
 
 
 def local_check(
-    plan: Plan, subject: Subject, recipe: Recipe, *, seed: int, strength: float = 1.0,
+    plan: Plan,
+    subject: Subject,
+    recipe: Recipe,
+    *,
+    seed: int,
+    strength: float = 1.0,
     components: Mapping[str, Component] | None = None,
 ) -> LocalCheck:
     r"""Re-sample the posterior of every component under weights of +- strength and compare with the plan.
@@ -162,8 +169,10 @@ def local_check(
     odd, even = (runs[1.0] - runs[-1.0]) / 2, (runs[1.0] + runs[-1.0]) / 2 - runs[0.0]
     names = list(plan.response.observables)
     return LocalCheck(
-        plan.predicted(strength, clip=None), _over_groups("measured change", odd, names),
-        _over_groups("second order", even, names), strength,
+        plan.predicted(strength, clip=None),
+        _over_groups("measured change", odd, names),
+        _over_groups("second order", even, names),
+        strength,
     )
 
 

@@ -36,8 +36,10 @@ def loss_response(
     cell = healthy_groups(reading.cell(component), component)
     if "kept_tokens" not in cell:
         raise RunError(
-            "token losses were not kept", where=f"reading of {reading.subject}, {component}",
-            why="the loss of a set must be known at every draw", do="read with keep=Keep(tokens=True)",
+            "token losses were not kept",
+            where=f"reading of {reading.subject}, {component}",
+            why="the loss of a set must be known at every draw",
+            do="read with keep=Keep(tokens=True)",
         )
     masks = np.stack([_mask(name, mask, reading) for name, mask in sets.items()])
     chosen = (reading.tokens["probe"] == probe).to_numpy()
@@ -57,8 +59,11 @@ def loss_response(
 def _mask(name: str, mask: NDArray[np.bool_], reading: Reading) -> Array:
     if mask.shape != (reading.tokens.sizes["token"],) or not mask.any():
         raise DataError(
-            "a set of tokens is empty or does not fit", where="loss_response", value=f"{name}: {mask.shape}",
-            why=f"the reading has {reading.tokens.sizes['token']} tokens", do="give a boolean per token, some true",
+            "a set of tokens is empty or does not fit",
+            where="loss_response",
+            value=f"{name}: {mask.shape}",
+            why=f"the reading has {reading.tokens.sizes['token']} tokens",
+            do="give a boolean per token, some true",
         )
     return mask.astype(np.float64)
 
@@ -70,9 +75,7 @@ def _within_arms(kept: Array, responds: bool) -> Array:
     return np.concatenate([part - part.mean(0) for part in parts])
 
 
-def solution_response(
-    readings: Mapping[str, Reading], meaning: Meaning, *, component: str = "full"
-) -> Response:
+def solution_response(readings: Mapping[str, Reading], meaning: Meaning, *, component: str = "full") -> Response:
     r"""Response of named solutions to probes: three meanings of "change the LLC" (conventions of writing, section 3).
 
     With g = L - L(w_A), Delta_j = L_j - L and n = n_beta, per unit of dh_j (the plan multiplies rows by n):

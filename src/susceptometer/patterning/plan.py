@@ -67,7 +67,9 @@ def plan(
     used = directions(asked.replicates, rule)
     if not used.inverted.any():
         raise ChainError(
-            "nothing that was asked stands out of its error", where="plan", value=(used.strength / used.error).tolist(),
+            "nothing that was asked stands out of its error",
+            where="plan",
+            value=(used.strength / used.error).tolist(),
             why="weights from it would re-weight at random",
             do="run more chain groups, or ask for a stronger direction",
         )
@@ -166,8 +168,11 @@ class Plan:
         """
         if keep.shape != self.response.share.shape or keep.all():
             raise DataError(
-                "a clamp must name some of the data", where="Plan.clamp", value=(keep.shape, int(keep.sum())),
-                why=f"the plan has {len(self.response.share)} data", do="give a boolean per datum, not all true",
+                "a clamp must name some of the data",
+                where="Plan.clamp",
+                value=(keep.shape, int(keep.sum())),
+                why=f"the plan has {len(self.response.share)} data",
+                do="give a boolean per datum, not all true",
             )
         return replace(self, clamped=keep)
 
@@ -196,7 +201,9 @@ class Plan:
         rows, values = rows_of(data), self.rho(strength, clip)
         if len(values) % rows or (len(values) > rows and not self._same(data)):
             raise DataError(
-                "these data were not measured", where="Plan.weights", value=f"{rows} rows, {len(values)} weights",
+                "these data were not measured",
+                where="Plan.weights",
+                value=f"{rows} rows, {len(values)} weights",
                 why="chi is known for the tokens that were read, and for no others",
                 do="plan on a reading whose base probe is this data, or carry the weights over with a WeightModel",
             )
@@ -239,7 +246,7 @@ def along(change: Estimate, target: Array) -> tuple[float, float]:
     Errors of the observables are taken as independent (each has its own chains).
     """
     unit = target / float(target @ target)
-    return float(unit @ change.value.to_numpy()), float(np.sqrt(unit**2 @ change.error.to_numpy()**2))
+    return float(unit @ change.value.to_numpy()), float(np.sqrt(unit**2 @ change.error.to_numpy() ** 2))
 
 
 def _asked(found: Response, target: Target) -> tuple[Response, Array]:
@@ -252,8 +259,11 @@ def _asked(found: Response, target: Target) -> tuple[Response, Array]:
         wanted = np.asarray(target, dtype=float)
     if wanted.shape != (len(found.observables),) or not np.isfinite(wanted).all():
         raise DataError(
-            "the target does not fit the observables", where="plan", value=wanted.tolist(),
-            why=f"one finite number for each of {list(found.observables)[:8]}", do="give a mapping of names to changes",
+            "the target does not fit the observables",
+            where="plan",
+            value=wanted.tolist(),
+            why=f"one finite number for each of {list(found.observables)[:8]}",
+            do="give a mapping of names to changes",
         )
     if not wanted.any():
         raise RecipeError("the target is zero", where="plan", do="ask for a change")

@@ -53,13 +53,16 @@ class Response:
         groups, rows, columns = self.replicates.shape
         if groups < LEAST_GROUPS:
             raise ChainError(
-                "too few chain groups for a plan", where="Response", value=groups,
+                "too few chain groups for a plan",
+                where="Response",
+                value=groups,
                 why="the inverse is chosen by the agreement of disjoint halves, two groups each",
                 do=f"read at least {LEAST_GROUPS} groups",
             )
         if (rows, columns, columns) != (len(self.observables), len(self.share), self.data.sizes["datum"]):
             raise DataError(
-                "shapes do not agree", where="Response",
+                "shapes do not agree",
+                where="Response",
                 value=(self.replicates.shape, len(self.observables), len(self.share), dict(self.data.sizes)),
                 do="give replicates [groups, observables, data], one name per row, one share per datum",
             )
@@ -115,8 +118,10 @@ class Response:
         """
         if abs(self.share.sum() - 1) > 1e-6:
             raise DataError(
-                "only the whole base distribution can be centred", where="Response.centred",
-                value=float(self.share.sum()), why="the mean of chi vanishes over the data that define L alone",
+                "only the whole base distribution can be centred",
+                where="Response.centred",
+                value=float(self.share.sum()),
+                why="the mean of chi vanishes over the data that define L alone",
                 do="use the probe 'base'",
             )
         mean = self.replicates @ self.share
@@ -134,7 +139,9 @@ class Response:
         member[np.arange(len(labels)), index] = 1.0
         coords = {label if isinstance(label, str) else "label": ("datum", names), "tokens": ("datum", member.sum(0))}
         return replace(
-            self, replicates=self.replicates @ (member / member.sum(0)), share=self.share @ member,
+            self,
+            replicates=self.replicates @ (member / member.sum(0)),
+            share=self.share @ member,
             data=xr.Dataset(coords=coords),
         )
 
@@ -154,13 +161,14 @@ def stacked(responses: Sequence[Response]) -> Response:
         DataError: They differ in groups, data or n_beta.
     """
     first = responses[0]
-    same = all(
-        r.replicates.shape[::2] == first.replicates.shape[::2] and r.n_beta == first.n_beta for r in responses
-    )
+    same = all(r.replicates.shape[::2] == first.replicates.shape[::2] and r.n_beta == first.n_beta for r in responses)
     if not same:
         raise DataError(
-            "responses do not fit together", where="stacked", value=[r.replicates.shape for r in responses],
-            why="rows must share data, n_beta and the number of chain groups", do="read them with one recipe",
+            "responses do not fit together",
+            where="stacked",
+            value=[r.replicates.shape for r in responses],
+            why="rows must share data, n_beta and the number of chain groups",
+            do="read them with one recipe",
         )
     names = tuple(name for r in responses for name in r.observables)
     return replace(first, replicates=np.concatenate([r.replicates for r in responses], 1), observables=names)
@@ -196,7 +204,9 @@ def _of_probe(reading: Reading, probe: str) -> NDArray[np.bool_]:
     chosen = (reading.tokens["probe"] == probe).to_numpy()
     if not chosen.any():
         raise DataError(
-            "no such probe was read", where=f"reading of {reading.subject}", value=probe,
+            "no such probe was read",
+            where=f"reading of {reading.subject}",
+            value=probe,
             do=f"use one of {list(pd.unique(reading.tokens['probe'].to_numpy()))}",
         )
     return np.asarray(chosen)

@@ -131,8 +131,11 @@ def fork(trunk: Path, into: Path, *, latest: int) -> None:
     step = int(read_tensors(trunk / STATE)[1]["step"])
     if step > latest:
         raise RunError(
-            "the trunk has gone too far", where=str(trunk), value=step,
-            why=f"weights act from step {latest}", do="fork from an earlier state",
+            "the trunk has gone too far",
+            where=str(trunk),
+            value=step,
+            why=f"weights act from step {latest}",
+            do="fork from an earlier state",
         )
     into.mkdir(parents=True, exist_ok=True)
     part = into / f".{STATE}.part"

@@ -28,7 +28,9 @@ def token_features(plan: Plan, strings: Sequence[str]) -> dict[str, Array]:
     data = plan.response.data
     if "token_id" not in data.coords or "row" not in data.coords:
         raise DataError(
-            "these data are not tokens", where="token_features", value=list(data.coords),
+            "these data are not tokens",
+            where="token_features",
+            value=list(data.coords),
             do="give your own features: name -> number per datum",
         )
     ids = data["token_id"].to_numpy()
@@ -77,7 +79,9 @@ def one_feature(plan: Plan, feature: ArrayLike) -> Array:
 def _row(plan: Plan, name: str, values: Array, rho: Array) -> dict[str, float | str]:
     if values.shape != rho.shape or not np.isfinite(values).all():
         raise DataError(
-            "a feature has not one finite number per datum", where="surface", value=f"{name}: {values.shape}",
+            "a feature has not one finite number per datum",
+            where="surface",
+            value=f"{name}: {values.shape}",
             do=f"give {len(rho)} numbers",
         )
     effect, error = _predicted(plan, one_feature(plan, values))

@@ -62,8 +62,11 @@ def fit_weights(features: Array, shift: Array, rows: NDArray[np.integer], *, cei
 
     if features.shape[0] != len(shift) or rows.shape != shift.shape or float(shift.std()) == 0:
         raise DataError(
-            "features and dh do not fit", where="fit_weights", value=(features.shape, shift.shape, rows.shape),
-            why="each measured datum needs its features and its dh", do="make both from the same reading",
+            "features and dh do not fit",
+            where="fit_weights",
+            value=(features.shape, shift.shape, rows.shape),
+            why="each measured datum needs its features and its dh",
+            do="make both from the same reading",
         )
     wanted = (shift - shift.mean()) / shift.std()
     explained = []

@@ -20,8 +20,11 @@ class Clip:
     def __post_init__(self) -> None:
         if not self.lowest < 1 < self.highest:
             raise RecipeError(
-                "bounds must enclose the weight one", where="Clip", value=(self.lowest, self.highest),
-                why="one is unchanged data", do="use e.g. Clip(0, 5)",
+                "bounds must enclose the weight one",
+                where="Clip",
+                value=(self.lowest, self.highest),
+                why="one is unchanged data",
+                do="use e.g. Clip(0, 5)",
             )
 
 
@@ -52,8 +55,11 @@ def weights_of(shift: Array, share: Array, clip: Clip | None) -> Array:
     mean = float(rho @ share[inside])
     if mean <= 0 < rest:
         raise RecipeError(
-            "the weights have no positive mean", where="weights_of", value=mean,
-            why="they cannot be scaled to mean one", do="lower the strength, or clip at zero",
+            "the weights have no positive mean",
+            where="weights_of",
+            value=mean,
+            why="they cannot be scaled to mean one",
+            do="lower the strength, or clip at zero",
         )
     out[inside] = rho * rest / mean if mean > 0 else 0.0
     return out

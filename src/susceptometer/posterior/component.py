@@ -96,7 +96,9 @@ class Component:
     def __post_init__(self) -> None:
         if len(self) == 0:
             raise ComponentError(
-                "a component selects no weights", where=self.name, value=self.pieces,
+                "a component selects no weights",
+                where=self.name,
+                value=self.pieces,
                 why="a posterior over nothing has no learning coefficient",
                 do="check the name against `susceptometer components MODEL`",
             )
@@ -117,8 +119,7 @@ class Component:
         """Blocks ``[..., *block_shape]`` of flat coordinates ``[..., d]``, one per piece."""
         parts = flat.split([len(piece) for piece in self.pieces], dim=-1)
         return [
-            part.reshape(*flat.shape[:-1], *piece.block_shape)
-            for part, piece in zip(parts, self.pieces, strict=True)
+            part.reshape(*flat.shape[:-1], *piece.block_shape) for part, piece in zip(parts, self.pieces, strict=True)
         ]
 
     def scatter(self, params: Params, flat: Tensor) -> Params:
@@ -147,8 +148,11 @@ class Component:
         mine, theirs = self.masks(), other.masks()
         names = dict.fromkeys([*mine, *theirs])
         joint = {
-            name: mine[name] | theirs[name] if name in mine and name in theirs
-            else mine[name] if name in mine else theirs[name]
+            name: mine[name] | theirs[name]
+            if name in mine and name in theirs
+            else mine[name]
+            if name in mine
+            else theirs[name]
             for name in names
         }
         return component_from_masks(f"({self.name} | {other.name})", joint)

@@ -58,9 +58,7 @@ class ComponentSet(Mapping[str, Component]):
         ComponentError: Two members share a name or an alias.
     """
 
-    def __init__(
-        self, members: Iterable[Component], shapes: Shapes, ranges: Iterable[ComponentRange] = ()
-    ) -> None:
+    def __init__(self, members: Iterable[Component], shapes: Shapes, ranges: Iterable[ComponentRange] = ()) -> None:
         self._members: dict[str, Component] = {}
         self._aliases: dict[str, str] = {}
         for member in members:
@@ -69,9 +67,7 @@ class ComponentSet(Mapping[str, Component]):
         self.ranges = {part.stem: part for part in ranges}
 
     def _add(self, member: Component) -> None:
-        full = replace(
-            member, aliases=tuple(dict.fromkeys((*member.aliases, *short_names(member.name))))
-        )
+        full = replace(member, aliases=tuple(dict.fromkeys((*member.aliases, *short_names(member.name)))))
         for name in (full.name, *full.aliases):
             if name in self._members or name in self._aliases:
                 raise ComponentError(
@@ -162,10 +158,7 @@ class ComponentSet(Mapping[str, Component]):
     def table(self) -> list[ComponentRow]:
         """One row per member: name, aliases, weights, share of all weights, parameters touched."""
         total = self.weights
-        return [
-            ComponentRow(m.name, m.aliases, len(m), len(m) / total, m.params)
-            for m in self._members.values()
-        ]
+        return [ComponentRow(m.name, m.aliases, len(m), len(m) / total, m.params) for m in self._members.values()]
 
     def _lookup(self, name: str) -> Component | None:
         full = name if name in self._members else self._aliases.get(name, canonical(name))
@@ -190,14 +183,10 @@ class ComponentSet(Mapping[str, Component]):
 
     def _globbed(self, part: str) -> list[Component]:
         shape = glob_expression(part)
-        named = [
-            m for m in self._members.values() if any(map(shape.fullmatch, (m.name, *m.aliases)))
-        ]
+        named = [m for m in self._members.values() if any(map(shape.fullmatch, (m.name, *m.aliases)))]
         stem, _, numbers = part.rpartition(".")
         stems = glob_expression(stem)
-        ranges = (
-            [r for r in self.ranges.values() if stems.fullmatch(r.stem)] if "**" not in part else []
-        )
+        ranges = [r for r in self.ranges.values() if stems.fullmatch(r.stem)] if "**" not in part else []
         return named + [member for found in ranges for member in found.members(numbers)]
 
     def _by_params(self, part: str) -> list[Component]:
@@ -243,14 +232,8 @@ class ComponentSet(Mapping[str, Component]):
 
     def _unknown(self, name: str) -> UnknownComponent:
         known = [*self._members, *self._aliases, *self.ranges]
-        near = get_close_matches(name, known, 5, 0.5) or get_close_matches(
-            canonical(name), known, 5, 0.4
-        )
-        hint = (
-            f"near matches: {', '.join(near)}"
-            if near
-            else f"known: {', '.join(list(self)[:8])}, ..."
-        )
+        near = get_close_matches(name, known, 5, 0.5) or get_close_matches(canonical(name), known, 5, 0.4)
+        hint = f"near matches: {', '.join(near)}" if near else f"known: {', '.join(list(self)[:8])}, ..."
         star = "; `*` stays within one dotted field, `**` crosses fields" if "*" in name else ""
         return UnknownComponent(
             "no component has this name",

@@ -128,8 +128,13 @@ def losses_and_slopes(hidden: Tensor, readout: Readout, targets: Tensor) -> tupl
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor,
-        softcap: float | None, precision: str,
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        softcap: float | None,
+        precision: str,
     ) -> Tensor:
         readout = Readout(weight, bias, softcap, precision)
         ctx.fixed = not (weight.requires_grad or (bias is not None and bias.requires_grad))
@@ -201,9 +206,7 @@ def _largest_logits(hidden: Tensor, readout: Readout) -> Tensor:
     return largest[:, None]
 
 
-def _tiles(
-    hidden: Tensor, readout: Readout, shift: Tensor
-) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
+def _tiles(hidden: Tensor, readout: Readout, shift: Tensor) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
     """Every tile: its rows, its vocabulary entries, exp(z - shift) there, and the slope of the cap."""
     tokens, words = _tile(hidden)
     buffer = hidden.new_empty(min(tokens, len(hidden)) * words)
@@ -287,12 +290,9 @@ def _slices(length: int, step: int) -> list[slice]:
 def _check(hidden: Tensor, weight: Tensor, targets: Tensor) -> None:
     fits = hidden.ndim == 2 and weight.ndim == 2 and hidden.shape[1] == weight.shape[1]
     if not fits or targets.shape != hidden.shape[:1] or hidden.dtype != weight.dtype:
-        shown = f"hidden {_shown(hidden)}, weight {_shown(weight)}, targets {_shown(targets)}"
+        given = {"hidden": hidden, "weight": weight, "targets": targets}
+        shown = ", ".join(f"{name} {x.dtype} {tuple(x.shape)}".replace("torch.", "") for name, x in given.items())
         raise SubjectError(
             "shapes or types do not fit", where="linear_cross_entropy", value=shown,
             do="pass hidden [n, d] and weight [V, d] of one dtype and targets [n]",
         )  # fmt: skip
-
-
-def _shown(value: Tensor) -> str:
-    return f"{value.dtype} {tuple(value.shape)}".removeprefix("torch.")

@@ -83,8 +83,10 @@ class LocalPosterior:
     def __post_init__(self) -> None:
         if self.n_beta < 0 or self.gamma < 0 or self.n_beta + self.gamma == 0:
             raise RecipeError(
-                "n_beta and gamma must be >= 0 and not both 0", where=self.component.name,
-                value=(self.n_beta, self.gamma), why="otherwise exp(-U) is no probability",
+                "n_beta and gamma must be >= 0 and not both 0",
+                where=self.component.name,
+                value=(self.n_beta, self.gamma),
+                why="otherwise exp(-U) is no probability",
                 do="fix n_beta by the question and gamma as small as chains stay local",
             )
 
@@ -99,9 +101,7 @@ class LocalPosterior:
         own = self.subject.stages
         if self.structured and own is not None and own.serves(self.component):
             return own
-        return plain_stages(
-            self.subject.params, self.subject.loss, self.component, self.subject.data
-        )
+        return plain_stages(self.subject.params, self.subject.loss, self.component, self.subject.data)
 
     @cached_property
     def precision(self) -> str:
@@ -134,9 +134,7 @@ class LocalPosterior:
         value, grad = self.weighted_gradient(weights, carry, batch)
         return Slope(value, grad, pull, self.n_beta, self.gamma)
 
-    def weighted_gradient(
-        self, weights: Tensor, carry: Carry, batch: Minibatch
-    ) -> tuple[Tensor, Tensor]:
+    def weighted_gradient(self, weights: Tensor, carry: Carry, batch: Minibatch) -> tuple[Tensor, Tensor]:
         """Sum over rows of weight x mean row loss, ``[chains]``, and its gradient ``[chains, d]``."""
         if self._sloped is not None:
             return self._sloped.weighted_gradient(self.component, weights, carry, batch)
@@ -210,7 +208,8 @@ class LocalPosterior:
     def _row_gradients(self) -> Tensor:
         if self.row_gradient_bytes() > CACHE_BYTES:
             raise RecipeError(
-                "the table of row gradients does not fit", where=self.component.name,
+                "the table of row gradients does not fit",
+                where=self.component.name,
                 value=f"{self.row_gradient_bytes() / 2**30:.1f} GiB",
                 why="centered gradients subtract each row's gradient at w*",
                 do="use fewer data rows or centered=False",

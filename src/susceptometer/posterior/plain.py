@@ -40,19 +40,15 @@ class PlainStages:
         del component
         return batch
 
-    def losses(
-        self, component: Component, weights: Tensor, carry: Carry, rows: Tensor | None
-    ) -> Tensor:
+    def losses(self, component: Component, weights: Tensor, carry: Carry, rows: Tensor | None) -> Tensor:
         """Losses ``[chains, m, *event]`` of chains at ``weights`` ``[chains, d]``; see ``Stages``."""
         if self.vmapped:
             over_rows = None if rows is None else 0
-            return torch.func.vmap(
-                lambda w, index: self._one(component, w, carry, index), in_dims=(0, over_rows)
-            )(weights, rows)
+            return torch.func.vmap(lambda w, index: self._one(component, w, carry, index), in_dims=(0, over_rows))(
+                weights, rows
+            )
         picks = [None] * len(weights) if rows is None else list(rows)
-        return torch.stack(
-            [self._one(component, w, carry, index) for w, index in zip(weights, picks, strict=True)]
-        )
+        return torch.stack([self._one(component, w, carry, index) for w, index in zip(weights, picks, strict=True)])
 
     def _one(self, component: Component, weights: Tensor, carry: Carry, rows: Tensor | None) -> Tensor:
         params = component.scatter(self.params, weights)

@@ -133,9 +133,7 @@ class Spilled:
 
     def __init__(self, scratch: Path, carries: Iterable[Carry]) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - lives as long as this object
-        self._chunks = [
-            {name: self._written(value) for name, value in carry.items()} for carry in carries
-        ]
+        self._chunks = [{name: self._written(value) for name, value in carry.items()} for carry in carries]
         self._file.flush()
 
     def __iter__(self) -> Iterator[Carry]:

@@ -67,9 +67,7 @@ class _ReducedProducts(TorchFunctionMode):
         super().__init__()
         self._forward = forward
 
-    def __torch_function__(
-        self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None
-    ) -> object:
+    def __torch_function__(self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
         del types
         kwargs = kwargs or {}
         if func in _PRODUCTS and not kwargs and _reducible(*args[:2]):
@@ -87,10 +85,7 @@ _PRODUCTS = {torch.matmul, torch.bmm, Tensor.matmul, Tensor.__matmul__, Tensor.b
 
 
 def _reducible(a: object, b: object) -> bool:
-    return all(
-        isinstance(x, Tensor) and x.dtype is torch.float32 and x.ndim >= 2 and not x.is_cuda
-        for x in (a, b)
-    )
+    return all(isinstance(x, Tensor) and x.dtype is torch.float32 and x.ndim >= 2 and not x.is_cuda for x in (a, b))
 
 
 def _product(a: Tensor, b: Tensor, *, forward: bool) -> Tensor:

@@ -31,9 +31,7 @@ class Stages(Protocol):
         """
         ...
 
-    def losses(
-        self, component: Component, weights: Tensor, carry: Carry, rows: Tensor | None
-    ) -> Tensor:
+    def losses(self, component: Component, weights: Tensor, carry: Carry, rows: Tensor | None) -> Tensor:
         """Loss of each chain on its rows.
 
         Args:

@@ -45,7 +45,9 @@ class Subject:
         _check_precision(self)
         if "base" not in self.probes:
             raise SubjectError(
-                "no probe named 'base'", where=f"subject {self.name}", value=sorted(self.probes),
+                "no probe named 'base'",
+                where=f"subject {self.name}",
+                value=sorted(self.probes),
                 why="g = Lbar(w) - Lbar(w*) is read on the base probe",
                 do="add probes={'base': a fixed part of the data, ...}",
             )
@@ -81,8 +83,11 @@ class Subject:
         device = torch.device(device)
         if device.type == "cuda" and not torch.cuda.is_available():
             raise SubjectError(
-                "there is no CUDA device", where=f"subject {self.name}", value=str(device),
-                why="PyTorch sees none (or was installed without CUDA)", do="use the device 'cpu'",
+                "there is no CUDA device",
+                where=f"subject {self.name}",
+                value=str(device),
+                why="PyTorch sees none (or was installed without CUDA)",
+                do="use the device 'cpu'",
             )
         if all(value.device.type == device.type for value in self.params.values()):
             return self
@@ -104,7 +109,8 @@ def _check_precision(subject: Subject) -> None:
     for name, value in subject.params.items():
         if value.is_floating_point() and value.dtype not in (torch.float32, torch.float64):
             raise SubjectError(
-                "weights are stored in half precision", where=f"{subject.name}:{name}",
+                "weights are stored in half precision",
+                where=f"{subject.name}:{name}",
                 value=str(value.dtype),
                 why="steps smaller than the rounding are lost and the learning coefficient comes out wrong",
                 do="convert the weights to float32; bfloat16 products are chosen with the subject",
@@ -118,18 +124,24 @@ def _check_loss(subject: Subject, probes: Mapping[str, Batch]) -> None:
         where = f"loss of subject {subject.name} on probe {probe!r}"
         if first.ndim == 0 or first.shape[0] != rows_of(batch):
             raise SubjectError(
-                "the loss is reduced", where=where, value=f"shape {tuple(first.shape)}",
+                "the loss is reduced",
+                where=where,
+                value=f"shape {tuple(first.shape)}",
                 why="every reading needs one loss per row (and token)",
                 do="return losses of shape [rows, *event]",
             )
         if not torch.isfinite(first).all():
             raise SubjectError(
-                "the loss at w* is not finite", where=where, value=float(first.flatten()[0]),
-                why="a posterior around this point cannot be sampled", do="check weights and data",
+                "the loss at w* is not finite",
+                where=where,
+                value=float(first.flatten()[0]),
+                why="a posterior around this point cannot be sampled",
+                do="check weights and data",
             )
         if not torch.equal(first, second):
             raise SubjectError(
-                "two evaluations at w* differ", where=where,
+                "two evaluations at w* differ",
+                where=where,
                 value=float((first - second).abs().max()),
                 why="dropout, batch statistics or another randomness is on and would be read as structure",
                 do="put the model in evaluation mode (model.eval()) and remove randomness from the loss",

@@ -108,12 +108,9 @@ def spectroscopy_of(
     facts = token_facts(subject)
     natural = facts.natural
     chi: dict[str, Response] = {
-        form: one.of_tokens(natural)
-        for form, one in measured(setting, plan, trained=trained[0]).items()
+        form: one.of_tokens(natural) for form, one in measured(setting, plan, trained=trained[0]).items()
     }
-    control = measured(setting, plan, trained=trained[0], control=True)["within-run"].of_tokens(
-        natural
-    )
+    control = measured(setting, plan, trained=trained[0], control=True)["within-run"].of_tokens(natural)
     chi["n_beta = 0"] = control
     found: dict[str, Cluster] = {
         form: _kept(setting, form, _clustering(setting, chi[form], settings)) for form in FORMS
@@ -124,12 +121,8 @@ def spectroscopy_of(
     )
     for other in trained[1:]:
         again = measured(setting, plan, trained=other)["within-run"].of_tokens(natural)
-        found[f"training seed {other}"] = _kept(
-            setting, f"trained{other}", _clustering(setting, again, settings)
-        )
-    found["activations"] = _kept(
-        setting, "activations", _of_activations(setting, subject, natural, settings)
-    )
+        found[f"training seed {other}"] = _kept(setting, f"trained{other}", _clustering(setting, again, settings))
+    found["activations"] = _kept(setting, "activations", _of_activations(setting, subject, natural, settings))
     return Spectroscopy(subject, facts.of(natural), chi, found, settings)
 
 
@@ -152,9 +145,7 @@ def _clustering(setting: Setting, chi: Response, settings: ClusterSettings) -> C
 def _shuffled(chi: Response, setting: Setting) -> Response:
     """Every column permuted over tokens, all groups alike: marginals stay, joint structure goes (reading.md 10)."""
     draw = np.random.default_rng(stream_seed(setting.seed, "shuffled columns"))
-    values = np.stack(
-        [draw.permutation(column.T).T for column in chi.replicates.values.swapaxes(0, 1)], axis=1
-    )
+    values = np.stack([draw.permutation(column.T).T for column in chi.replicates.values.swapaxes(0, 1)], axis=1)
     return response_of(values, chi.components, {}, chi.form)
 
 

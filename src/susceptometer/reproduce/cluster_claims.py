@@ -127,9 +127,7 @@ def activation_claim(world: Spectroscopy, form: str, *, seed: int) -> Claim:
         f"{int((overlap >= STABLE).sum())} of {one.count} clusters overlap one of {other.count} "
         f"activation clusters by {STABLE} or "
         f"more; median {median_pm(overlap, seed=seed)}",
-        decided(one, "agrees" if (overlap < STABLE).mean() > 0.5 else "differs")
-        if other.count
-        else "open",
+        decided(one, "agrees" if (overlap < STABLE).mean() > 0.5 else "differs") if other.count else "open",
         null=f"by chance {one.chance:.3f}; activation clusters hold {other.inside:.1%} of tokens",
     )
 
@@ -145,20 +143,14 @@ def kinds_claim(world: Spectroscopy, form: str, most: int = 12) -> Claim:
         "categories grammar, code and maths notation (gordon2026)",
         f"{len(named)} of {len(stable)} stable clusters get a name by rule; largest: "
         + ("; ".join(f"{card.label} ({card.size})" for card in shown) or "none"),
-        decided(
-            one, "agrees" if len(named) > len(stable) / 2 else "partly" if named else "differs"
-        ),
+        decided(one, "agrees" if len(named) > len(stable) / 2 else "partly" if named else "differs"),
         null=f"n_beta = 0: {len(noise_named)} of {len(noise_stable)} stable clusters get a name by the same rules",
     )
 
 
 def _named(world: Spectroscopy, name: str) -> tuple[list[Card], list[Card]]:
     """Stable clusters, and those of them that have a name."""
-    stable = [
-        card
-        for card in world.clusters(name).cards(world.strings, contexts=1)
-        if card.halves >= STABLE
-    ]
+    stable = [card for card in world.clusters(name).cards(world.strings, contexts=1) if card.halves >= STABLE]
     return stable, [card for card in stable if not card.label.startswith("mixed")]
 
 

@@ -93,9 +93,7 @@ def facts_of(setting: Setting) -> dict[str, str]:
     """Text, hash, recipe and checkpoints."""
     plan = PLANS[setting.scale]
     recipe = plan.recipe()
-    read = "; ".join(
-        f"seed {s}: {', '.join(f'{one.step:,}' for one in found)}" for s, found in stages(setting).items()
-    )
+    read = "; ".join(f"seed {s}: {', '.join(f'{one.step:,}' for one in found)}" for s, found in stages(setting).items())
     onset = body.onset_step(stages(setting)[0])
     return {
         **text_facts(setting, plan),

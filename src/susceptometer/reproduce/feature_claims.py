@@ -55,9 +55,7 @@ class FeaturePlan:
     clumps: ClusterSettings
 
 
-def match_claims(
-    setting: Setting, world: Spectroscopy, plan: FeaturePlan, form: str
-) -> list[Claim]:
+def match_claims(setting: Setting, world: Spectroscopy, plan: FeaturePlan, form: str) -> list[Claim]:
     """Every stream and place: share of clusters that a feature names, beside its null."""
     claims = []
     for stream in plan.streams:
@@ -68,9 +66,7 @@ def match_claims(
     return claims
 
 
-def _matched(
-    setting: Setting, world: Spectroscopy, plan: FeaturePlan, form: str, at: tuple[int, Place]
-) -> Arrays:
+def _matched(setting: Setting, world: Spectroscopy, plan: FeaturePlan, form: str, at: tuple[int, Place]) -> Arrays:
     stream, place = at
     setting.say(f"matching clusters to features of stream {stream} at the {place}")
     sae = _dictionary(world, plan, stream, seed=setting.seed)
@@ -98,15 +94,7 @@ def _match_claim(kept: Arrays, form: str, where: str) -> Claim:
     mean, largest = found.null_share(0.5) if len(f1) else (0.0, 0.0)
     share, low, high = shares[0.5]
     others = ", ".join(f"{shares[level][0]:.0%} at {level}" for level in LEVELS if level != 0.5)
-    verdict = (
-        "open"
-        if len(f1) < FEWEST
-        else "agrees"
-        if low > largest
-        else "partly"
-        if share > mean
-        else "differs"
-    )
+    verdict = "open" if len(f1) < FEWEST else "agrees" if low > largest else "partly" if share > mean else "differs"
     return Claim(
         f"{form}: autoencoder features name clusters ({where})",
         "259 of 510 clusters (50.8 %) matched (gordon2026; criterion not published)",
@@ -144,8 +132,7 @@ def planted_claim(setting: Setting, plan: FeaturePlan) -> Claim:
     return Claim(
         "the pipeline finds planted clumps in a heavy-tailed body, and nothing else",
         "none published; demanded here: 36 of 40 at Jaccard 0.9",
-        f"{hits} of {total} (95 % interval {low:.0%} to {high:.0%}); {int(kept['false'])} clusters "
-        "outside the clumps",
+        f"{hits} of {total} (95 % interval {low:.0%} to {high:.0%}); {int(kept['false'])} clusters outside the clumps",
         "agrees" if share >= 0.9 and not kept["false"] else "partly" if share > 0.5 else "differs",
         null=f"body without clumps: {int(kept['null'])} clusters",
     )
@@ -157,9 +144,7 @@ def _planted(setting: Setting, plan: FeaturePlan) -> Arrays:
     z = (cloud.points - cloud.points.mean(0)) / cloud.points.std(0)
     found = cluster_points(z - z.mean(1, keepdims=True), plan.clumps, seed=setting.seed).partition
     body = z[cloud.labels < 0]
-    null = cluster_points(
-        body - body.mean(1, keepdims=True), plan.clumps, seed=setting.seed
-    ).partition.count
+    null = cluster_points(body - body.mean(1, keepdims=True), plan.clumps, seed=setting.seed).partition.count
     outside = sum((cloud.labels[m] < 0).mean() > 0.5 for m in found.members())
     return {
         "best": best_jaccard(cloud.labels, found.labels),

@@ -130,7 +130,8 @@ def editing_claim(cells: Experiment) -> Claim:
     known = np.mean([one["baseline"].mean() for one in found.values()])
     return Claim(
         "Collapsing white space in the training text stunts the spacing fin: R² of log(1 + run) from chi of all heads",
-        "the fin shrinks (second-hand on wang2026)", f"{shown}; clear in {clear.sum()} of {len(clear)} seeds",
+        "the fin shrinks (second-hand on wang2026)",
+        f"{shown}; clear in {clear.sum()} of {len(clear)} seeds",
         verdict if cells.size.steps >= 1000 else "open",
         f"run lengths permuted: 95 % {null:.2f}; from token identity alone {known:.2f}",
     )

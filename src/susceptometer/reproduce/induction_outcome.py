@@ -99,7 +99,8 @@ class Outcome:
             "Dose and response: mean prefix-matching score after the fork rises with the strength",
             "monotone in both directions (wang2026 shows two directions; dose list is ours)",
             f"slope {pm(slopes)} per unit, {steps_up} of {len(arms) - 1} steps up; {order}",
-            verdict(monotone and len(arms) > 2, slopes.mean() > 0, self.size), null,
+            verdict(monotone and len(arms) > 2, slopes.mean() > 0, self.size),
+            null,
         )
 
     def versus(self, kind: str) -> Claim:
@@ -107,13 +108,12 @@ class Outcome:
         signs = [a for a in (STRONG, -STRONG) if ArmName(kind, a) in self.scores]
 
         def moved(of: str) -> Array:
-            return np.mean(
-                [np.sign(a) * (self.formed(ArmName(of, a)) - self.formed(BASELINE)) for a in signs], axis=0
-            )
+            return np.mean([np.sign(a) * (self.formed(ArmName(of, a)) - self.formed(BASELINE)) for a in signs], axis=0)
 
         ours, theirs = moved("plan"), moved(kind)
         text = {
-            "permuted": "any re-weighting with this histogram", "loss": "weights by the finished model's loss alone",
+            "permuted": "any re-weighting with this histogram",
+            "loss": "weights by the finished model's loss alone",
             "flag": "the surface rule `induction` alone, same deviation",
         }[kind]
         gap = ours - theirs
@@ -146,13 +146,13 @@ class Outcome:
         """What it costs on unweighted text, and learning in context."""
         parts = []
         for arm in self.present((*DOSES, *CONTROLS)):
-            loss, context = (
-                self.curve(arm, s)[-1] - self.curve(BASELINE, s)[-1] for s in ("loss", "in_context")
-            )
+            loss, context = (self.curve(arm, s)[-1] - self.curve(BASELINE, s)[-1] for s in ("loss", "in_context"))
             parts.append(f"{arm.key}: loss {pm(loss)}, in-context {pm(context)}")
         return Claim(
             "Cost: loss on unweighted validation text and in-context score at the end, minus the baseline's, nats",
-            "not published", "; ".join(parts), "open",
+            "not published",
+            "; ".join(parts),
+            "open",
         )
 
     def earlier(self) -> Claim:
@@ -167,7 +167,9 @@ class Outcome:
         ends = [(self.curve(arm, "previous_token") - base)[window].mean() * np.sign(arm.strength) for arm in arms]
         return Claim(
             "The previous-token head moves with it: mean score after the fork minus the baseline's",
-            "not published", "; ".join(parts), verdict(min(ends) > 0, max(ends) > 0, self.size),
+            "not published",
+            "; ".join(parts),
+            verdict(min(ends) > 0, max(ends) > 0, self.size),
         )
 
     def scratch(self) -> Claim:
@@ -175,8 +177,10 @@ class Outcome:
         ours = [self.shown(arm, 0.5) for arm in SCRATCH]
         signs = [np.sign(arm.strength) * self.delays(arm, 0.5).mean() for arm in SCRATCH]
         return Claim(
-            "The same from scratch: weights on from step 0", "earlier and stronger, or never (second-hand)",
-            "; ".join(ours), verdict(max(signs) < 0, min(signs) < 0, self.size),
+            "The same from scratch: weights on from step 0",
+            "earlier and stronger, or never (second-hand)",
+            "; ".join(ours),
+            verdict(max(signs) < 0, min(signs) < 0, self.size),
         )
 
 
@@ -196,5 +200,3 @@ def verdict(full: bool, part: bool, size: Size) -> Verdict:
     if size.steps < 1000:
         return "open"
     return "agrees" if full else "partly" if part else "differs"
-
-

@@ -68,9 +68,7 @@ def grid_quality(setting: Setting, last: Shape, facts: TokenFacts, form: Form) -
         for case, state in cases:
             points = embed(cloud, case, seed=state)
             quality = map_quality(cloud, points, facts.classes[chosen], metric=case.metric)
-            rows.append(
-                [quality.trustworthiness, quality.continuity, *quality.purity, axis_correlation(points, score)]
-            )
+            rows.append([quality.trustworthiness, quality.continuity, *quality.purity, axis_correlation(points, score)])
         setting.say(f"{len(cases)} maps, {form}")
         return {"rows": np.array(rows)}
 
@@ -137,9 +135,7 @@ def recovery_claim(last: Shape, facts: TokenFacts, form: Form, *, seed: int) -> 
     )
 
 
-def held_out_classes(
-    features: Floats, classes: NDArray[np.integer], folds: NDArray[np.integer]
-) -> NDArray[np.integer]:
+def held_out_classes(features: Floats, classes: NDArray[np.integer], folds: NDArray[np.integer]) -> NDArray[np.integer]:
     """Classes predicted for every fold from the others by multinomial logistic regression, balanced weights."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -94,9 +94,7 @@ def first_pair_claims(reading: SeedReading, form: Form, *, seed: int) -> list[Cl
 def _ends_claim(reading: SeedReading, found: Spectrum, form: Form) -> Claim:
     """Whether the two published groups of patterns lie at opposite ends of the first pair, and which is expressed."""
     score = found.data["score"].values[0]
-    parts = {
-        name: auroc_with_error(-score, reading.facts.flag(name), reading.facts.row) for name in (*UP, *DOWN)
-    }
+    parts = {name: auroc_with_error(-score, reading.facts.flag(name), reading.facts.row) for name in (*UP, *DOWN)}
     sides = {name: np.sign(value - 0.5) * (abs(value - 0.5) > 2 * error) for name, (value, error) in parts.items()}
     right = sum(sides[name] for name in UP) - sum(sides[name] for name in DOWN)
     text = ", ".join(f"{name} {format_pm(*parts[name])}" for name in parts)

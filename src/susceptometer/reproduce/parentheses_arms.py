@@ -181,5 +181,3 @@ def scaled(h: Array, total: float) -> Array:
 
 def _normal(seed: int, kind: str, number: int) -> Array:
     return np.random.default_rng(stream_seed(seed, "parentheses", kind, number)).normal(size=len(PROPERTIES))
-
-

@@ -43,9 +43,7 @@ def recipe(draws: int) -> Recipe:
     """Antithetic Langevin chains on batches of 64 strings at n_beta 1000, gamma 1000."""
     schedule = Schedule(groups=GROUPS, burn_in=min(100, 4 * draws), draws=draws, thin=4)
     sampler = LeimkuhlerMatthews(step_size=3e-4)
-    return Recipe(
-        sampler=sampler, schedule=schedule, n_beta=1000.0, gamma=1000.0, coupling=antithetic(), batch_rows=64
-    )
+    return Recipe(sampler=sampler, schedule=schedule, n_beta=1000.0, gamma=1000.0, coupling=antithetic(), batch_rows=64)
 
 
 @dataclass(frozen=True, eq=False)

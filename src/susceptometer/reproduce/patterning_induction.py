@@ -63,7 +63,8 @@ def _pair(cells: Experiment) -> Claim:
         "second principal component (second-hand on wang2026, wang2025)",
         f"induction head ranks {places[0]}, previous-token head {places[1]} of {len(ranks)} by loading; token side "
         f"correlates {link:.3f} with the induction flag; halves of the chains agree {agreed:.2f}; {cells.model!r}",
-        verdict(good, link > null, cells.size), f"flag shuffled, largest of 200: {null:.3f}",
+        verdict(good, link > null, cells.size),
+        f"flag shuffled, largest of 200: {null:.3f}",
     )
 
 
@@ -96,7 +97,9 @@ def _coefficients(cells: Experiment) -> Claim:
     ]
     return Claim(
         "Learning coefficient of the attention of layer 0 and layer 1 at the end (arms: minus the baseline's)",
-        "not published", "; ".join(parts), "open",
+        "not published",
+        "; ".join(parts),
+        "open",
     )
 
 

@@ -159,4 +159,3 @@ def response_figures(setting: Setting) -> dict[str, Figure]:
         "parityCheck (length up to 2, 7 steps): the same. Exchanging A and B maps the picture to itself.":
             pictures.response_map(paths.squares, paths.words, paths.within_run),
     }  # fmt: skip
-

@@ -68,9 +68,7 @@ def pair(form: Form) -> list[Case]:
 def clockworks(codes: Sequence[str]) -> list[Case]:
     """State-only machines with three states that reach state 2 after five steps."""
     question = library.reaches("2", 5)
-    return [
-        Case("state 2 after 5 steps", library.clockwork(c), question, 5, 1e8, tolerance=0.05) for c in codes
-    ]
+    return [Case("state 2 after 5 steps", library.clockwork(c), question, 5, 1e8, tolerance=0.05) for c in codes]
 
 
 def or_machines() -> list[Case]:
@@ -91,10 +89,7 @@ def detect_a_machines() -> list[Case]:
         Case("contains A (3,4), staged", library.detect_a(v), longer, 3, 1e6, "staged", 0.02, effort=1.6)
         for v in (0, 1)
     ]  # fmt: skip
-    twins = [
-        Case("contains A (2,3), exact", library.detect_a_twin(k), shorter, 3, 1e6, "exact", 0.05)
-        for k in (1, 2)
-    ]
+    twins = [Case("contains A (2,3), exact", library.detect_a_twin(k), shorter, 3, 1e6, "exact", 0.05) for k in (1, 2)]
     return [*staged, *twins]
 
 
@@ -107,9 +102,7 @@ def cases(scale: Scale) -> list[Case]:
         Case(f"re-reader, t = {t}", library.re_reader(), library.reaches("a", t), t, 1e8, tolerance=0.003)
         for t in (2, 3, 4)
     ]  # fmt: skip
-    small = Case(
-        "contains A (2,2), staged", library.detect_a(), library.contains_a(2, 2), 3, 1e4, "staged", 0.02
-    )
+    small = Case("contains A (2,2), staged", library.detect_a(), library.contains_a(2, 2), 3, 1e4, "staged", 0.02)
     others = clockworks(["202", "222", "122", "212", "200", "210", "220", "221", "120"])
     return [*pair("f"), *pair("H"), *reader, *others, *or_machines(), small, *detect_a_machines()]
 
@@ -233,9 +226,7 @@ def toolkit(setting: Setting, name: str, n_beta: float) -> Arrays:
         samplers.append(SGLD(step_size=1.0 / n_beta**2))
         for sampler in samplers:
             schedule = Schedule(groups=groups, burn_in=5 * draws, draws=draws, thin=5)
-            recipe = Recipe(
-                sampler=sampler, schedule=schedule, n_beta=n_beta, gamma=100.0, coupling=independent()
-            )
+            recipe = Recipe(sampler=sampler, schedule=schedule, n_beta=n_beta, gamma=100.0, coupling=independent())
             whole = subject(machine, question)
             found = llc(read_here(whole, {"all": whole.components["all"]}, recipe, seed=setting.seed))
             found = found.sel(component="all")

@@ -62,7 +62,12 @@ TEXT_AMOUNTS = {
         4096, (64, 256), TEMPERATURES[:4], (0, 1, 2, 3, -1), 6, 12, {1: TEMPERATURES[:2], -1: TEMPERATURES[:4]}
     ),
     "gpu": TextAmount(
-        4096, (1, 8, 32, 64, 128, 256), TEMPERATURES, (0, 1, 2, 3, -1), 16, 200,
+        4096,
+        (1, 8, 32, 64, 128, 256),
+        TEMPERATURES,
+        (0, 1, 2, 3, -1),
+        16,
+        200,
         dict.fromkeys((0, 1, 2, 3, -1), TEMPERATURES),
     ),
 }

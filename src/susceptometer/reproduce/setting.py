@@ -61,8 +61,11 @@ class Setting:
             found = json.loads(card.read_text(encoding="utf-8"))
             if found != wanted:
                 raise RunError(
-                    "the folder holds cells of another setting", where=str(self.folder), value=found,
-                    why=f"they would mix with {wanted}", do="give another --into, or delete the folder",
+                    "the folder holds cells of another setting",
+                    where=str(self.folder),
+                    value=found,
+                    why=f"they would mix with {wanted}",
+                    do="give another --into, or delete the folder",
                 )
             return
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -55,9 +55,7 @@ FEATURES["gpu"] = FEATURES["cpu"]
 
 def world_of(setting: Setting) -> Spectroscopy:
     """Readings and clusterings of a scale."""
-    return spectroscopy_of(
-        setting, PLANS[setting.scale], SETTINGS[setting.scale], SEEDS[setting.scale]
-    )
+    return spectroscopy_of(setting, PLANS[setting.scale], SETTINGS[setting.scale], SEEDS[setting.scale])
 
 
 def run(setting: Setting) -> list[Claim]:
@@ -109,9 +107,7 @@ def figures(setting: Setting) -> Mapping[str, Figure]:
     left, right = drawn.subplots(1, 2)
     for name in ("within-run", "two-run", "n_beta = 0"):
         one = world.found[name]
-        left.scatter(
-            one.conductance, [len(m) for m in one.members], s=12, label=f"{name} ({one.count})"
-        )
+        left.scatter(one.conductance, [len(m) for m in one.members], s=12, label=f"{name} ({one.count})")
         right.ecdf(one.halves) if one.count else None
     left.set(xlabel="conductance", ylabel="tokens", yscale="log")
     right.set(xlabel="overlap between chain halves", ylabel="share of clusters", xlim=(0, 1))

@@ -142,9 +142,7 @@ def figures(setting: Setting) -> dict[str, Figure]:
     for form in FORMS:
         table = pattern_table(first.responses[form], list(PATTERNS), first.facts.flags)
         names = [short(name) for name in first.responses[form].components]
-        out[f"psi by head and pattern, {form} form"] = chi_map(
-            names, PATTERNS, table.value.values, table.error.values
-        )
+        out[f"psi by head and pattern, {form} form"] = chi_map(names, PATTERNS, table.value.values, table.error.values)
     return out
 
 

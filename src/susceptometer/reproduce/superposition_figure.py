@@ -66,8 +66,6 @@ def curve(axes: Axes, dose: Dose) -> None:
     for place, (h0, one) in enumerate(dose.random):
         low, high = one.interval()
         label = "random directions of equal norm" if place == 0 else None
-        axes.errorbar(
-            [h0], [one.value], yerr=[[one.value - low], [high - one.value]], fmt="x", color=INK, label=label
-        )
+        axes.errorbar([h0], [one.value], yerr=[[one.value - low], [high - one.value]], fmt="x", color=INK, label=label)
     axes.set(xlabel="change of the probability of feature 0", ylabel="share of runs that drop feature 0", ylim=(0, 1))
     axes.legend(frameon=False, fontsize=9)

@@ -29,9 +29,7 @@ WIDE_CHARACTERS = 800_000
 """Text taken of each domain for the further rows."""
 
 
-def upsample_claims(
-    setting: Setting, world: Spectroscopy, plan: FeaturePlan, reading: ReadingPlan
-) -> list[Claim]:
+def upsample_claims(setting: Setting, world: Spectroscopy, plan: FeaturePlan, reading: ReadingPlan) -> list[Claim]:
     """Fit on held-out rows, neighbours, and clusters of measured and further tokens together."""
     kept = setting.kept("upsampled", lambda: _upsampled(setting, world, plan, reading))
     return [_fit_claim(kept), _neighbour_claim(kept), _cluster_claim(kept, world)]
@@ -40,9 +38,7 @@ def upsample_claims(
 def _fit_claim(kept: Arrays) -> Claim:
     r2, error, ceiling, token = (kept[name] for name in ("r2", "r2_error", "ceiling", "token_r2"))
     triples = list(zip(r2, error, ceiling, strict=True))[:6]
-    told = "; ".join(
-        f"pc {i + 1} {format_pm(a, b)} of {c:.2f}" for i, (a, b, c) in enumerate(triples)
-    )
+    told = "; ".join(f"pc {i + 1} {format_pm(a, b)} of {c:.2f}" for i, (a, b, c) in enumerate(triples))
     reached = float((r2 / ceiling).mean())
     better = bool((r2 > token + 2 * error).any())
     return Claim(
@@ -56,9 +52,7 @@ def _fit_claim(kept: Arrays) -> Claim:
 
 
 def _neighbour_claim(kept: Arrays) -> Claim:
-    overlap, halves, chance = (
-        float(kept[name]) for name in ("overlap", "overlap_halves", "overlap_chance")
-    )
+    overlap, halves, chance = (float(kept[name]) for name in ("overlap", "overlap_halves", "overlap_chance"))
     return Claim(
         "within-run: predicted vectors have the neighbours of the measured ones",
         "not published (Timaeus, April 2026)",
@@ -83,27 +77,19 @@ def _cluster_claim(kept: Arrays, world: Spectroscopy) -> Claim:
     )
 
 
-def _upsampled(
-    setting: Setting, world: Spectroscopy, plan: FeaturePlan, reading: ReadingPlan
-) -> Arrays:
+def _upsampled(setting: Setting, world: Spectroscopy, plan: FeaturePlan, reading: ReadingPlan) -> Arrays:
     """Quality on held-out rows (every fourth), and clusters of the predictions of all rows and of further text."""
     setting.say("training the auxiliary network")
     chi, facts, seed = world.chi["within-run"], world.facts, setting.seed
     rows = np.unique(facts.row, return_inverse=True)[1]
     held = rows % 4 == 0
-    inputs = auxiliary_inputs(world.subject, probe_tokens(world.subject))[
-        torch.from_numpy(natural_tokens(world))
-    ]
+    inputs = auxiliary_inputs(world.subject, probe_tokens(world.subject))[torch.from_numpy(natural_tokens(world))]
     whitening = reliable_whitening(chi.of_tokens(~held))
     targets = whitening.map(chi.matrix().mean(0))
-    model = fit_upsampler(
-        inputs[torch.from_numpy(~held)], targets[~held], rows[~held], plan.auxiliary, seed=seed
-    )
+    model = fit_upsampler(inputs[torch.from_numpy(~held)], targets[~held], rows[~held], plan.auxiliary, seed=seed)
     measured = model(inputs)
     by_token = token_means(targets[~held], facts.ids[~held], facts.ids[held])
-    quality = upsample_quality(
-        measured[held], by_token, chi.of_tokens(held), whitening, k=plan.neighbours, seed=seed
-    )
+    quality = upsample_quality(measured[held], by_token, chi.of_tokens(held), whitening, k=plan.neighbours, seed=seed)
     wide = _wide_rows(setting, plan, reading)
     further = [model(auxiliary_inputs(world.subject, part)) for part in wide.split(64)]
     everything = np.concatenate([measured, *further])
@@ -122,9 +108,7 @@ def _upsampled(
 def _wide_rows(setting: Setting, plan: FeaturePlan, reading: ReadingPlan) -> Tensor:
     """Further rows of the same text, ``[rows, K]``; some of the measured rows are among them."""
     text = replace(reading.text, data_rows=plan.wide_rows)
-    source = LanguageSource(
-        reading.model, data=str(setting.text) if setting.text else None, plan=text
-    )
+    source = LanguageSource(reading.model, data=str(setting.text) if setting.text else None, plan=text)
     most = WIDE_CHARACTERS if reading.characters is None else reading.characters
     kept = setting.kept("text-wide", lambda: {"data": text_tokens(source, characters=most)["data"]})
     return torch.from_numpy(kept["data"].astype(np.int64))

@@ -30,8 +30,10 @@ class Coupling:
     def __post_init__(self) -> None:
         if self.h < 0 or self.h >= 1 or self.offset < 0 or (self.h and self.offset):
             raise RecipeError(
-                "h must lie in [0, 1), offset >= 0, and only one may be set", where="Coupling",
-                value=(self.h, self.offset), why="the two arms are n_beta (1 +- h), or n_beta +- offset",
+                "h must lie in [0, 1), offset >= 0, and only one may be set",
+                where="Coupling",
+                value=(self.h, self.offset),
+                why="the two arms are n_beta (1 +- h), or n_beta +- offset",
                 do="use Coupling(h=0.1)",
             )
 
@@ -60,8 +62,11 @@ class Coupling:
         tilt = self.offset if self.offset else self.h * n_beta
         if self.responds and tilt == 0:
             raise RecipeError(
-                "h has no effect at n_beta = 0", where="Coupling", value=self.h,
-                why="n_beta (1 + h) = n_beta (1 - h) = 0", do="use Coupling(offset=1.0)",
+                "h has no effect at n_beta = 0",
+                where="Coupling",
+                value=self.h,
+                why="n_beta (1 + h) = n_beta (1 - h) = 0",
+                do="use Coupling(offset=1.0)",
             )
         return tilt
 

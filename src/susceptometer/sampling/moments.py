@@ -81,9 +81,7 @@ class Moments:
     loss: ``[groups, members, draws]`` g of every draw, nats.
     """
 
-    def __init__(
-        self, reader: ProbeReader, coupling: Coupling, *, groups: int, draws: int, tilt: float
-    ) -> None:
+    def __init__(self, reader: ProbeReader, coupling: Coupling, *, groups: int, draws: int, tilt: float) -> None:
         self.reader, self._coupling, self._tilt, self._draws = reader, coupling, tilt, draws
         self.center = reader.center()
         self.base_tokens = reader.base_tokens

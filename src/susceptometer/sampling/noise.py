@@ -28,7 +28,11 @@ class GroupNoise:
     """
 
     def __init__(
-        self, seed: int, names: Sequence[object], groups: Sequence[int], coupling: Coupling,
+        self,
+        seed: int,
+        names: Sequence[object],
+        groups: Sequence[int],
+        coupling: Coupling,
         center: Tensor,
     ) -> None:
         self._normals = [stream(seed, "noise", *names, group) for group in groups]
@@ -71,9 +75,7 @@ class GroupBatches:
         groups: Absolute numbers of the groups.
     """
 
-    def __init__(
-        self, posterior: LocalPosterior, recipe: Recipe, *, seed: int, groups: Sequence[int]
-    ) -> None:
+    def __init__(self, posterior: LocalPosterior, recipe: Recipe, *, seed: int, groups: Sequence[int]) -> None:
         self._posterior, self._coupling = posterior, recipe.coupling
         self._count, self._rows = rows_of(posterior.subject.data), recipe.batch_rows
         self._tilt_rows = recipe.tilt_rows or recipe.batch_rows or 0

@@ -49,7 +49,9 @@ class Reading:
         """
         if component not in self.cells:
             raise ComponentError(
-                "component was not read", where=f"reading of {self.subject}", value=component,
+                "component was not read",
+                where=f"reading of {self.subject}",
+                value=component,
                 do=f"read it first, or use one of {sorted(self.cells)[:20]}",
             )
         return self.cells[component]
@@ -138,7 +140,5 @@ def read_here(
     cells = {}
     for name, component in components.items():
         posterior = LocalPosterior(subject, component, recipe.n_beta, recipe.gamma)
-        cells[name] = run_cell(
-            posterior, recipe.of(name), seed=seed, groups=groups, keep=keep, progress=progress
-        )
+        cells[name] = run_cell(posterior, recipe.of(name), seed=seed, groups=groups, keep=keep, progress=progress)
     return Reading(subject.name, recipe, cells, token_table(subject), {"seed": seed})

@@ -35,9 +35,11 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.groups < 1 or self.draws < 1 or self.burn_in < 0 or self.thin < 1:
             raise RecipeError(
-                "groups, draws and thin must be >= 1 and burn_in >= 0", where="Schedule",
+                "groups, draws and thin must be >= 1 and burn_in >= 0",
+                where="Schedule",
                 value=(self.groups, self.burn_in, self.draws, self.thin),
-                why="nothing would be recorded", do="use e.g. Schedule(groups=8, burn_in=50, draws=100)",
+                why="nothing would be recorded",
+                do="use e.g. Schedule(groups=8, burn_in=50, draws=100)",
             )
 
     @property
@@ -74,27 +76,35 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.sampler.exact_gradient and self.batch_rows is not None:
             raise RecipeError(
-                f"{type(self.sampler).__name__} needs the full batch", where="Recipe",
-                value=self.batch_rows, why="accept/reject compares exact potentials",
+                f"{type(self.sampler).__name__} needs the full batch",
+                where="Recipe",
+                value=self.batch_rows,
+                why="accept/reject compares exact potentials",
                 do="set batch_rows=None",
             )
         if self.sampler.exact_gradient and self.coupling.responds:
             raise RecipeError(
-                "accept/reject chains cannot be coupled", where="Recipe", value=self.coupling,
+                "accept/reject chains cannot be coupled",
+                where="Recipe",
+                value=self.coupling,
                 why="the arms accept different proposals and drift apart",
                 do="use coupling=independent() or antithetic()",
             )
         if isinstance(self.sampler, RMSpropSGLD) and not self.sampler.settles and self.coupling.responds:
             raise RecipeError(
-                "a moving preconditioner cannot be coupled", where="Recipe", value=self.sampler,
+                "a moving preconditioner cannot be coupled",
+                where="Recipe",
+                value=self.sampler,
                 why="each arm would carry its own, and its answer to n_beta would be measured too",
                 do="set freeze_after, or use coupling=independent() or antithetic()",
             )
         if self.schedule.burn_in < self.sampler.warm_up:
             raise RecipeError(
-                "burn_in is shorter than the sampler's warm-up", where="Recipe",
+                "burn_in is shorter than the sampler's warm-up",
+                where="Recipe",
                 value=(self.schedule.burn_in, self.sampler.warm_up),
-                why="draws would come from a law that still changes", do="raise burn_in",
+                why="draws would come from a law that still changes",
+                do="raise burn_in",
             )
 
     def of(self, component: str) -> "Recipe":

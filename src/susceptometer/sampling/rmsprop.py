@@ -50,8 +50,10 @@ class RMSpropSGLD:
     def __post_init__(self) -> None:
         if not 0 < self.decay < 1 or self.floor <= 0:
             raise RecipeError(
-                "decay must lie in (0, 1) and floor above 0", where="RMSpropSGLD",
-                value=(self.decay, self.floor), why="the preconditioner would not be defined",
+                "decay must lie in (0, 1) and floor above 0",
+                where="RMSpropSGLD",
+                value=(self.decay, self.floor),
+                why="the preconditioner would not be defined",
                 do="use decay=0.99, floor=0.1",
             )
 
@@ -91,9 +93,7 @@ class RMSpropSGLD:
         corrected = second / (1 - self.decay ** max(1, count or 1))
         return self.step_size / (corrected.sqrt() + self.floor)
 
-    def _divergence(
-        self, state: RMSpropState, here: Slope, slope: SlopeFn, signs: Tensor
-    ) -> Tensor:
+    def _divergence(self, state: RMSpropState, here: Slope, slope: SlopeFn, signs: Tensor) -> Tensor:
         """Half the derivative of each weight's step by that weight, ``[chains, d]``; 0 at n_beta = 0.
 
         The diagonal curvature is one Hutchinson probe: ``signs`` x (change of gradient along ``signs``).

@@ -119,9 +119,7 @@ def open_book(posterior: LocalPosterior, recipe: Recipe, groups: int) -> Book:
     coupling, schedule = recipe.coupling, recipe.schedule
     chains = groups * coupling.members
     tilt = coupling.tilt(recipe.n_beta)
-    moments = Moments(
-        ProbeReader(posterior, chains), coupling, groups=groups, draws=schedule.draws, tilt=tilt
-    )
+    moments = Moments(ProbeReader(posterior, chains), coupling, groups=groups, draws=schedule.draws, tilt=tilt)
     pairs, device = coupling.signs if coupling.responds else 0, posterior.center.device
     return Book(
         moments=moments,
@@ -153,9 +151,7 @@ def note_health(book: Book, displacement: Tensor, step: int, recipe: Recipe) -> 
     book.status[fresh], book.failed_step[fresh] = code[fresh], step
 
 
-def note_draw(
-    book: Book, posterior: LocalPosterior, position: Tensor, draw: int, keep: Keep
-) -> None:
+def note_draw(book: Book, posterior: LocalPosterior, position: Tensor, draw: int, keep: Keep) -> None:
     """Take one draw of all chains ``[chains, d]``; it is recorded when its block is full."""
     book.waiting.append((draw, position))
     if len(book.waiting) == book.block:

@@ -38,8 +38,11 @@ class SGHMC:
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
             raise RecipeError(
-                "friction alpha must lie in (0, 1)", where="SGHMC", value=self.alpha,
-                why="outside it the momentum never forgets or changes sign", do="use alpha=0.1",
+                "friction alpha must lie in (0, 1)",
+                where="SGHMC",
+                value=self.alpha,
+                why="outside it the momentum never forgets or changes sign",
+                do="use alpha=0.1",
             )
 
     def init(self, position: Tensor, noise: Noise) -> SGHMCState:

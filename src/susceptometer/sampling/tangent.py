@@ -18,9 +18,7 @@ from susceptometer.sampling.sgld import SGLD, LeimkuhlerMatthews
 from susceptometer.types import rows_of, take
 
 
-def tangent_cell(
-    posterior: LocalPosterior, recipe: Recipe, *, seed: int, groups: Sequence[int]
-) -> xr.Dataset:
+def tangent_cell(posterior: LocalPosterior, recipe: Recipe, *, seed: int, groups: Sequence[int]) -> xr.Dataset:
     r"""Sample chains with their tangents and return the response of every token's loss to n_beta.
 
         a_0 = 0,  a' = a - (eps/2) Hess U_m(w) a - (eps/2) grad L_m'(w),   d l/d n_beta = grad l(w) . a
@@ -52,23 +50,26 @@ def tangent_cell(
 def _check(recipe: Recipe) -> None:
     if not isinstance(recipe.sampler, SGLD | LeimkuhlerMatthews):
         raise RecipeError(
-            "the tangent recursion is written for SGLD and LeimkuhlerMatthews", where="tangent_cell",
-            value=type(recipe.sampler).__name__, why="other samplers carry more state",
+            "the tangent recursion is written for SGLD and LeimkuhlerMatthews",
+            where="tangent_cell",
+            value=type(recipe.sampler).__name__,
+            why="other samplers carry more state",
             do="use one of them, or coupled pairs",
         )
     if recipe.coupling.responds:
         raise RecipeError(
-            "a tangent run has no response arms", where="tangent_cell", value=recipe.coupling,
-            why="the tangent is the limit h -> 0 of the arms", do="use antithetic() or independent()",
+            "a tangent run has no response arms",
+            where="tangent_cell",
+            value=recipe.coupling,
+            why="the tangent is the limit h -> 0 of the arms",
+            do="use antithetic() or independent()",
         )
 
 
 class _Tangent:
     """State and records of a tangent run; chains are ``[groups * signs]``."""
 
-    def __init__(
-        self, posterior: LocalPosterior, recipe: Recipe, seed: int, groups: Sequence[int]
-    ) -> None:
+    def __init__(self, posterior: LocalPosterior, recipe: Recipe, seed: int, groups: Sequence[int]) -> None:
         self._posterior, self._recipe, self._groups = posterior, recipe, list(groups)
         self._signs = recipe.coupling.signs
         center = posterior.center

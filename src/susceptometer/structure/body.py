@@ -133,8 +133,13 @@ class Fin:
 
 
 def spacing_fin(
-    vectors: Floats, runs: NDArray[np.integer], rows: NDArray[np.integer], *, seed: int,
-    pairs: Floats, baseline: Floats,
+    vectors: Floats,
+    runs: NDArray[np.integer],
+    rows: NDArray[np.integer],
+    *,
+    seed: int,
+    pairs: Floats,
+    baseline: Floats,
 ) -> Fin:
     r"""R^2 of log(1 + run) from susceptibility vectors of spacing tokens, by held-out rows (wang2025: spacing fin).
 
@@ -152,9 +157,11 @@ def spacing_fin(
     target = np.log1p(runs.astype(float))
     if len(target) < 40 or len(np.unique(rows)) < 2 or np.ptp(target) == 0:
         raise DataError(
-            "too few spacing tokens for a fin", where="spacing_fin",
+            "too few spacing tokens for a fin",
+            where="spacing_fin",
             value=f"{len(target)} tokens in {len(np.unique(rows))} rows, {len(np.unique(runs))} run lengths",
-            why="run lengths are predicted on rows the fit has not seen", do="read text with indents or tables",
+            why="run lengths are predicted on rows the fit has not seen",
+            do="read text with indents or tables",
         )
     rng = np.random.default_rng(stream_seed(seed, "spacing fin"))
     folds = fold_of_rows(rows, rng)

@@ -80,17 +80,14 @@ class Card:
     def __str__(self) -> str:
         tokens = ", ".join(f"{quoted(token)} {count}" for token, count in self.tokens[:8])
         domains = ", ".join(f"{name} {count}" for name, count in self.domains[:5])
-        patterns = ", ".join(
-            f"{name} {share:.0%} (x{self.lift[name]:.1f})" for name, share in self.patterns.items()
-        )
+        patterns = ", ".join(f"{name} {share:.0%} (x{self.lift[name]:.1f})" for name, share in self.patterns.items())
         head = (
             f"cluster {self.number}: {self.label}\n"
             f"  {self.size} tokens, {self.unique} different; conductance {self.conductance:.3f}; "
             f"stability {self.halves:.2f} over chain halves, {self.seeds:.2f} over seeds"
         )
         rows = [
-            f"  {layer}: "
-            + "  ".join(f"{name.rsplit('.', 1)[-1]} {format_pm(v, e)}" for name, v, e in row)
+            f"  {layer}: " + "  ".join(f"{name.rsplit('.', 1)[-1]} {format_pm(v, e)}" for name, v, e in row)
             for layer, row in self.layers().items()
         ]
         shown = [f"    {context}" for context in self.contexts]
@@ -182,9 +179,7 @@ class Profiles:
         self.center, self.spread = value.values.mean(0), value.values.std(0)
         self.replicates = chi.matrix() if isinstance(chi, Response) else None
         self.value = value.values
-        self.error = (
-            None if isinstance(chi, Response) else chi.error.transpose("token", "component").values
-        )
+        self.error = None if isinstance(chi, Response) else chi.error.transpose("token", "component").values
 
     def of(self, members: NDArray[np.intp]) -> Estimate:
         """Mean over the tokens of (chi - mean) / spread of every component, dim component."""
@@ -220,9 +215,7 @@ def _card(
     before = Counter(text.before(i) for i in members.tolist())
     domains = Counter(text.probes[members].tolist())
     share, whole = text.flags[:, members].mean(1), text.flags.mean(1)
-    found = sorted(
-        ((float(s), n) for s, n in zip(share, PATTERNS, strict=True) if s > 0), reverse=True
-    )
+    found = sorted(((float(s), n) for s, n in zip(share, PATTERNS, strict=True) if s > 0), reverse=True)
     patterns = {name: value for value, name in found}
     lift = {name: float(s / w) for name, s, w in zip(PATTERNS, share, whole, strict=True) if s > 0}
     everywhere = {name: float((text.probes == name).mean()) for name in domains}

@@ -112,9 +112,7 @@ def _right_side(loading: Floats, circuit: list[int], others: list[int]) -> float
     inside, outside = loading[circuit], loading[others]
     middle = (inside.mean() + outside.mean()) / 2
     up = inside.mean() > outside.mean()
-    right = (
-        np.r_[inside > middle, outside < middle] if up else np.r_[inside < middle, outside > middle]
-    )
+    right = np.r_[inside > middle, outside < middle] if up else np.r_[inside < middle, outside > middle]
     return float(right.mean())
 
 
@@ -138,14 +136,10 @@ def auroc(score: Floats, inside: NDArray[np.bool_]) -> float:
     return float((rankdata(score)[inside].sum() - hits * (hits + 1) / 2) / (hits * misses))
 
 
-def auroc_with_error(
-    score: Floats, inside: NDArray[np.bool_], rows: NDArray[np.integer]
-) -> tuple[float, float]:
+def auroc_with_error(score: Floats, inside: NDArray[np.bool_], rows: NDArray[np.integer]) -> tuple[float, float]:
     """AUROC and its delete-one-block jackknife error; tokens of a row belong together, rows go into 20 blocks."""
     blocks = np.unique(rows, return_inverse=True)[1] % min(20, len(np.unique(rows)))
     left = np.array([auroc(score[blocks != b], inside[blocks != b]) for b in np.unique(blocks)])
     left = left[np.isfinite(left)]
     count = len(left)
-    return auroc(score, inside), float(
-        np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum())
-    )
+    return auroc(score, inside), float(np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum()))

@@ -110,9 +110,7 @@ class Clusters:
     @property
     def tokens(self) -> xr.Dataset:
         """Coordinates of the tokens (``probe``, ``row``, ``position``, ``token_id`` where known)."""
-        return xr.Dataset(coords=chi_values(self.response).coords).drop_vars(
-            "component", errors="ignore"
-        )
+        return xr.Dataset(coords=chi_values(self.response).coords).drop_vars("component", errors="ignore")
 
     def table(self) -> pd.DataFrame:
         """One row per cluster: size, conductance, stability over chain halves and over seeds."""
@@ -151,9 +149,7 @@ class Clusters:
         return f"<pre>{self!r}</pre>"
 
 
-def cluster(
-    chi: Response | Estimate, settings: ClusterSettings | None = None, *, seed: int
-) -> Clusters:
+def cluster(chi: Response | Estimate, settings: ClusterSettings | None = None, *, seed: int) -> Clusters:
     """Conductance clusters of tokens, with their stability (gordon2026; andersen2006).
 
     Args:
@@ -169,14 +165,9 @@ def cluster(
     whole = cluster_points(points_of(_matrix(chi), settings), settings, seed=seed)
     fixed = replace(settings, phi_max=whole.phi_max)
     found = whole.partition
-    halves = [
-        cluster_points(points_of(half, fixed), fixed, seed=seed).partition.labels
-        for half in _halves(chi)
-    ]
+    halves = [cluster_points(points_of(half, fixed), fixed, seed=seed).partition.labels for half in _halves(chi)]
     again = [
-        cluster_points(
-            points_of(_matrix(chi), settings), settings, seed=seed + 1 + i
-        ).partition.labels
+        cluster_points(points_of(_matrix(chi), settings), settings, seed=seed + 1 + i).partition.labels
         for i in range(settings.repeats)
     ]
     by_chance = [shuffled_jaccard(found.labels, other, seed=seed) for other in [*halves, *again]]
@@ -190,11 +181,7 @@ def cluster(
 def points_of(matrix: NDArray[np.floating], settings: ClusterSettings) -> Points:
     """Points ``[tokens, coordinates]`` of chi ``[tokens, components]``, nats^2."""
     points = standardisation(matrix, settings.standardise)(matrix).astype(np.float32)
-    return (
-        points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-30)
-        if settings.cosine
-        else points
-    )
+    return points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-30) if settings.cosine else points
 
 
 def cluster_points(points: Points, settings: ClusterSettings, *, seed: int) -> Clustering:
@@ -220,9 +207,7 @@ def cluster_points(points: Points, settings: ClusterSettings, *, seed: int) -> C
     graph = neighbour_graph(nearest(points, settings.k, seed=seed), settings.graph)
     phi_max = settings.phi_max
     if phi_max is None:
-        phi_max = threshold(
-            points, walk, k=settings.k, kind=settings.graph, null=settings.null, seed=seed
-        ).phi_max
+        phi_max = threshold(points, walk, k=settings.k, kind=settings.graph, null=settings.null, seed=seed).phi_max
     found = search(graph, walk, settings.effort, phi_max=phi_max, seed=seed)
     partition = merged(graph, found.cuts, phi_max=phi_max, min_size=walk.min_size)
     return Clustering(partition, phi_max, found.tried, graph)

@@ -48,9 +48,7 @@ def first_order(subject: Subject, components: Mapping[str, Component]) -> Floats
     return np.stack(found)
 
 
-def gradient_size(
-    subject: Subject, components: Mapping[str, Component], *, seed: int, directions: int = 16
-) -> Floats:
+def gradient_size(subject: Subject, components: Mapping[str, Component], *, seed: int, directions: int = 16) -> Floats:
     """|grad_C l_xy|^2 of every token from random directions (hutchinson), ``[components, tokens]``.
 
     Unbiased up to the central difference; relative error about sqrt(2 / directions) per token.
@@ -115,8 +113,11 @@ def held_out_prediction(features: Floats, target: Floats, folds: NDArray[np.inte
     """
     if len(np.unique(folds)) < 2:
         raise DataError(
-            "nothing can be held out", where="held_out_prediction", value=np.unique(folds).tolist(),
-            why="every fold is predicted from the others", do="give at least two folds (documents, training seeds)",
+            "nothing can be held out",
+            where="held_out_prediction",
+            value=np.unique(folds).tolist(),
+            why="every fold is predicted from the others",
+            do="give at least two folds (documents, training seeds)",
         )
     spread = features.std(0)
     scaled = (features - features.mean(0)) / np.where(spread > 0, spread, 1.0)

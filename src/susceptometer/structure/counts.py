@@ -41,8 +41,11 @@ class CountTable:
     def __post_init__(self) -> None:
         if self.counts.nnz == 0:
             raise DataError(
-                "an empty table of counts", where="CountTable", value=self.counts.shape,
-                why="a law cannot be estimated from nothing", do="give rows longer than the context",
+                "an empty table of counts",
+                where="CountTable",
+                value=self.counts.shape,
+                why="a law cannot be estimated from nothing",
+                do="give rows longer than the context",
             )
 
     @property
@@ -123,8 +126,11 @@ class CountTable:
         seen = np.flatnonzero(totals >= 2)
         if len(seen) == 0:
             raise DataError(
-                "every context occurs once", where="unbiased_gram", value=len(totals),
-                why="one occurrence says nothing about a conditional law", do="use shorter contexts or more text",
+                "every context occurs once",
+                where="unbiased_gram",
+                value=len(totals),
+                why="one occurrence says nothing about a conditional law",
+                do="use shorter contexts or more text",
             )
         part, weight = self.counts[seen], 1 / (self.total * (totals[seen] - 1))
         square = (part.T @ sparse.diags_array(weight) @ part).toarray()
@@ -163,7 +169,9 @@ def count_table(rows: Array, outputs: int, *, context: int, least: int = 1) -> C
         raise DataError("token outside the vocabulary", where="count_table", value=value, do=f"use 0..{outputs - 1}")
     if rows.ndim != 2 or rows.shape[1] <= context or context < 1:
         raise DataError(
-            "rows too short for the context", where="count_table", value=(rows.shape, context),
+            "rows too short for the context",
+            where="count_table",
+            value=(rows.shape, context),
             do="give rows [rows, length] with length > context >= 1",
         )
     windows = np.lib.stride_tricks.sliding_window_view(rows, context + 1, axis=1).reshape(-1, context + 1)

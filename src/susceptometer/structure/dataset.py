@@ -34,8 +34,11 @@ def dataset_chi(response: Response, probe: NDArray[np.str_], *, rate: float) -> 
     names = [name for name in dict.fromkeys(probe.tolist()) if name != BASE]
     if not names or BASE not in probe:
         raise DataError(
-            "a mixture needs base and probe tokens", where="dataset_chi", value=sorted(set(probe.tolist()))[:8],
-            why="it is made of both", do="read the base and at least one other probe",
+            "a mixture needs base and probe tokens",
+            where="dataset_chi",
+            value=sorted(set(probe.tolist()))[:8],
+            why="it is made of both",
+            do="read the base and at least one other probe",
         )
     chi = response.matrix()
     base = chi[:, probe == BASE].mean(1)

@@ -38,9 +38,7 @@ GRID = tuple(
 """Settings over which a finding must be stable before it is reported (reading 7.1)."""
 
 
-def embed(
-    vectors: Floats, setting: MapSetting | None = None, *, seed: int, start: Floats | None = None
-) -> Floats:
+def embed(vectors: Floats, setting: MapSetting | None = None, *, seed: int, start: Floats | None = None) -> Floats:
     """A map ``[tokens, 2]`` of standardised token vectors ``[tokens, components]``.
 
     Args:
@@ -63,9 +61,7 @@ def embed(
     return np.asarray(model.fit_transform(vectors), dtype=float)
 
 
-def embed_over_time(
-    checkpoints: Sequence[Floats], setting: MapSetting | None = None, *, seed: int
-) -> list[Floats]:
+def embed_over_time(checkpoints: Sequence[Floats], setting: MapSetting | None = None, *, seed: int) -> list[Floats]:
     """One map per checkpoint of the same tokens, each started from its successor's, the last one from its plane.
 
     Backwards, because the last map has the structure that is to be followed to its origin.
@@ -136,8 +132,10 @@ def _umap() -> ModuleType:
             import umap
     except ImportError as error:
         raise DataError(
-            "the library umap-learn is not installed", where="embed",
-            why="it makes the maps", do="pip install 'susceptometer[umap]'",
+            "the library umap-learn is not installed",
+            where="embed",
+            why="it makes the maps",
+            do="pip install 'susceptometer[umap]'",
         ) from error
     return umap
 
@@ -145,7 +143,8 @@ def _umap() -> ModuleType:
 def _require_mappable(vectors: Floats, setting: MapSetting) -> None:
     if len(vectors) <= max(setting.neighbours, NEAREST) or not np.isfinite(vectors).all():
         raise DataError(
-            "these vectors cannot be mapped", where="embed",
+            "these vectors cannot be mapped",
+            where="embed",
             value=f"{vectors.shape[0]} tokens, {(~np.isfinite(vectors)).sum()} values not finite",
             why=f"every token needs {setting.neighbours} neighbours at finite distance",
             do="use fewer neighbours or more tokens, and look for failed chains",

@@ -44,9 +44,7 @@ def token_table(
     """
     value = chi_values(clusters.response)
     text = TokenText(value, strings)
-    points = points_of(
-        value.transpose("token", "component").to_numpy().astype(np.float64), clusters.settings
-    )
+    points = points_of(value.transpose("token", "component").to_numpy().astype(np.float64), clusters.settings)
     places = principal_plane(points) if places is None else places
     if places.shape != (len(points), 2):
         raise DataError(

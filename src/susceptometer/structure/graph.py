@@ -53,10 +53,7 @@ class Graph:
         inside = np.zeros(self.nodes, dtype=bool)
         inside[members] = True
         volume = int(self.degrees[members].sum())
-        kept = sum(
-            int(inside[self.ends[self.starts[u] : self.starts[u + 1]]].sum())
-            for u in members.tolist()
-        )
+        kept = sum(int(inside[self.ends[self.starts[u] : self.starts[u + 1]]].sum()) for u in members.tolist())
         least = min(volume, self.volume - volume)
         return (volume - kept) / least if least else 1.0
 
@@ -91,9 +88,7 @@ def neighbour_graph(near: NDArray[np.int32], kind: Kind = "mutual") -> Graph:
     """
     count, k = near.shape
     starts = np.arange(0, count * k + 1, k, dtype=np.int64)
-    listed = sparse.csr_array(
-        (np.ones(count * k, dtype=np.int8), near.ravel(), starts), (count, count)
-    )
+    listed = sparse.csr_array((np.ones(count * k, dtype=np.int8), near.ravel(), starts), (count, count))
     back = listed.T.tocsr()
     both = listed.multiply(back) if kind == "mutual" else listed.maximum(back)
     both = both.tocsr()

@@ -190,9 +190,7 @@ def _match(flags: Flags, halves: tuple[_Half, _Half]) -> Match:
     )  # fmt: skip
 
 
-def _greedy_union(
-    flags: Flags, halves: tuple[_Half, _Half], most: int = 5
-) -> tuple[tuple[int, ...], float]:
+def _greedy_union(flags: Flags, halves: tuple[_Half, _Half], most: int = 5) -> tuple[tuple[int, ...], float]:
     """Features added while the F1 of their union rises on the first half; F1 of that union on the second."""
     learned, judged = halves
     truth = flags[learned.chosen]

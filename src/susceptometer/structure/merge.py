@@ -53,9 +53,7 @@ def merged(graph: Graph, cuts: Sequence[Cut], *, phi_max: float, min_size: int) 
     labels = np.full(graph.nodes, BODY, dtype=np.int32)
     kept: list[float] = []
     sizes: list[int] = []
-    for cut in sorted(
-        cuts, key=lambda c: (c.conductance, -len(c.members), int(c.members.min(initial=0)))
-    ):
+    for cut in sorted(cuts, key=lambda c: (c.conductance, -len(c.members), int(c.members.min(initial=0)))):
         owners = labels[cut.members]
         free = cut.members[owners == BODY]
         if len(free) < len(cut.members):

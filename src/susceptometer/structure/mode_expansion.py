@@ -66,8 +66,11 @@ def mode_basis(source: SequenceSource) -> ModeBasis:
     law = source.output_law
     if law.min() <= 0:
         raise DataError(
-            "an output never occurs", where=source.name, value=np.flatnonzero(law <= 0).tolist(),
-            why="its functions have no norm under q(y)", do="drop it from the alphabet",
+            "an output never occurs",
+            where=source.name,
+            value=np.flatnonzero(law <= 0).tolist(),
+            why="its functions have no norm under q(y)",
+            do="drop it from the alphabet",
         )
     joint = np.sqrt(source.weights)[:, None] * source.conditional / np.sqrt(law)
     left, amplitude, right = np.linalg.svd(joint, full_matrices=True)

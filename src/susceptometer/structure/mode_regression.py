@@ -68,7 +68,9 @@ def explained(
     place = place.ravel()
     if len(names) < 3 or max(counts) > features.shape[1] or min(counts) < 1:
         raise DataError(
-            "nothing to fit", where="explained", value=(len(names), features.shape, tuple(counts)),
+            "nothing to fit",
+            where="explained",
+            value=(len(names), features.shape, tuple(counts)),
             why="rows are held out, and counts name first features",
             do="give at least three rows, and counts from 1 to the number of features",
         )

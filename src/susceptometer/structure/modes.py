@@ -57,8 +57,11 @@ class Modes:
         """
         if not 1 <= count <= self.rank:
             raise DataError(
-                "no such truncation", where="Modes.factors", value=count,
-                why="the law is cut after its first modes", do=f"give a number from 1 to {self.rank}",
+                "no such truncation",
+                where="Modes.factors",
+                value=count,
+                why="the law is cut after its first modes",
+                do=f"give a number from 1 to {self.rank}",
             )
         kept = self.vectors[:, :count]
         if self.variant == "l2":
@@ -173,7 +176,10 @@ def _count(amplitude: Array, rank: int | None, name: str) -> int:
         return held
     if not 1 <= rank <= held:
         raise DataError(
-            "no such number of modes", where=name, value=rank,
-            why="the law has fewer modes of positive amplitude", do=f"give a number from 1 to {held}",
+            "no such number of modes",
+            where=name,
+            value=rank,
+            why="the law has fewer modes of positive amplitude",
+            do=f"give a number from 1 to {held}",
         )
     return rank

@@ -79,9 +79,7 @@ def _coarse_marginal(column: Points, normal: NDArray[np.float64]) -> NDArray[np.
     return PchipInterpolator(knots, values)(np.clip(normal, knots[0], knots[-1]))
 
 
-def threshold(
-    points: Points, walk: Walk, *, k: int, kind: Kind, null: Null, seed: int
-) -> Threshold:
+def threshold(points: Points, walk: Walk, *, k: int, kind: Kind, null: Null, seed: int) -> Threshold:
     r"""The largest conductance that a whole search on a clump-free cloud is not expected to meet.
 
         phi_max = low (least / low)^(ln M / ln 5),    M = 400 seeds

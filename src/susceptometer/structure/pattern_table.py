@@ -12,9 +12,7 @@ from susceptometer.sampling.reading import Reading
 from susceptometer.structure.response import Response
 
 
-def pattern_psi(
-    reading: Reading, names: list[str], flags: NDArray[np.bool_], *, drop_failed: bool = False
-) -> Estimate:
+def pattern_psi(reading: Reading, names: list[str], flags: NDArray[np.bool_], *, drop_failed: bool = False) -> Estimate:
     r"""Mean psi of every component over the tokens of every pattern.
 
         psi_P = mean over tokens of P of chi  -  mean over all tokens of chi
@@ -80,9 +78,11 @@ def pattern_table(response: Response, names: list[str], flags: NDArray[np.bool_]
     groups, _, tokens = response.replicates.shape
     if flags.shape != (len(names), tokens):
         raise DataError(
-            "pattern flags do not fit the response", where="pattern_table",
+            "pattern flags do not fit the response",
+            where="pattern_table",
             value=f"{flags.shape} for {len(names)} patterns and {tokens} tokens",
-            why="a row is a pattern and a column a token", do="make flags with token_patterns on the same tokens",
+            why="a row is a pattern and a column a token",
+            do="make flags with token_patterns on the same tokens",
         )
     count = flags.sum(1, keepdims=True)
     means = np.divide(flags, count, out=np.full(flags.shape, np.nan), where=count > 0) - 1.0 / tokens

@@ -124,9 +124,7 @@ def _as_array(tokens: Sequence[Sequence[str]], ids: NDArray[np.integer]) -> NDAr
 
 def _each(words: NDArray[np.object_], rule: Callable[[str], bool]) -> Flags:
     known: dict[str, bool] = {word: rule(word) for word in set(words.ravel())}
-    return np.fromiter((known[word] for word in words.ravel()), bool, words.size).reshape(
-        words.shape
-    )
+    return np.fromiter((known[word] for word in words.ravel()), bool, words.size).reshape(words.shape)
 
 
 def _shifted(flags: Flags, by: int) -> Flags:

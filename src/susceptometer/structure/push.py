@@ -122,9 +122,7 @@ class Walker:
         self.mark[touched] = 0
 
 
-def pagerank(
-    graph: Graph, start: int, walk: Walk
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def pagerank(graph: Graph, start: int, walk: Walk) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     r"""Approximate personalised PageRank of the lazy walk, and what is left to push (andersen2006 sec. 3).
 
         pr(s) = alpha s + (1 - alpha) pr(s) W,    W = (1 + D^-1 A) / 2

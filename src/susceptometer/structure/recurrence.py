@@ -54,7 +54,10 @@ def recurrence(values: Floats, keys: Ints, rows: Ints) -> Recurrence:
     covered = recurs(keys, rows)
     if not covered.any():
         raise DataError(
-            "no key recurs", where="recurrence", value=len(keys), why="a share needs equal keys in different rows",
+            "no key recurs",
+            where="recurrence",
+            value=len(keys),
+            why="a share needs equal keys in different rows",
             do="read more tokens, or take shorter contexts",
         )
     centred = values - values[covered].mean(0)

@@ -64,7 +64,9 @@ def predicted_llc(gradient: Array, curvature: Array, *, n_beta: float, gamma: fl
     least = float(np.linalg.eigvalsh(precision)[0])
     if least <= 0:
         raise DataError(
-            "the quadratic posterior does not exist", where="predicted_llc", value=f"smallest eigenvalue {least:.3g}",
+            "the quadratic posterior does not exist",
+            where="predicted_llc",
+            value=f"smallest eigenvalue {least:.3g}",
             why="a direction of negative curvature is not held by gamma",
             do=f"raise gamma above {gamma - least:.3g}, or lower n_beta",
         )

@@ -36,8 +36,10 @@ class Response:
     def __post_init__(self) -> None:
         if self.replicates.dims != ("group", "component", "token") or self.replicates.sizes["group"] < 2:
             raise DataError(
-                "a response needs replicates over group, component and token", where="Response",
-                value=dict(self.replicates.sizes), why="errors come from at least two groups",
+                "a response needs replicates over group, component and token",
+                where="Response",
+                value=dict(self.replicates.sizes),
+                why="errors come from at least two groups",
                 do="make it with response(reading), or pass an array with these dims",
             )
 
@@ -72,8 +74,11 @@ class Response:
         missing = [name for name in names if name not in self.components]
         if missing:
             raise ComponentError(
-                "component was not read", where=f"{self.form} response", value=missing,
-                why="it has no column", do=f"use some of {self.components[:20]}",
+                "component was not read",
+                where=f"{self.form} response",
+                value=missing,
+                why="it has no column",
+                do=f"use some of {self.components[:20]}",
             )
         return Response(self.form, self.replicates.sel(component=list(names)))
 
@@ -113,9 +118,7 @@ def response(
     return response_of(np.stack(columns, 1), list(cells), reading.tokens.coords, form)
 
 
-def response_of(
-    replicates: Floats, components: Sequence[str], tokens: Mapping[Any, Any], form: Form
-) -> Response:
+def response_of(replicates: Floats, components: Sequence[str], tokens: Mapping[Any, Any], form: Form) -> Response:
     """A response from bare arrays.
 
     Args:
@@ -169,8 +172,10 @@ def pseudo_values(total: Floats, without: Floats) -> Floats:
 def _whole(reading: Reading, full: xr.Dataset | None, *, drop_failed: bool) -> xr.Dataset:
     if full is None and "full" not in reading.cells:
         raise ChainError(
-            "the two-run form needs the run in which all weights move", where=reading.subject,
-            value=list(reading.cells)[:8], why="E_F[f] is a mean over that run",
+            "the two-run form needs the run in which all weights move",
+            where=reading.subject,
+            value=list(reading.cells)[:8],
+            why="E_F[f] is a mean over that run",
             do="read the component 'full' too (ReadOptions(full=True), --full)",
         )
     return healthy_groups(full if full is not None else reading.cell("full"), "full", drop_failed=drop_failed)

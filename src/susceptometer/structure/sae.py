@@ -83,9 +83,7 @@ class SAE:
     def explained(self, x: Tensor) -> float:
         """1 - |x - reconstruction|^2 / |x - mean x|^2 over activations ``[n, d]``."""
         x = x.float()
-        return float(
-            1 - (x - self.reconstruction(x)).square().sum() / (x - x.mean(0)).square().sum()
-        )
+        return float(1 - (x - self.reconstruction(x)).square().sum() / (x - x.mean(0)).square().sum())
 
     def _scaled(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scaled activations, and the shift and scale that undo it."""
@@ -156,11 +154,7 @@ def _from_card(card: dict, tensors: dict[str, Tensor], path: Path) -> SAE:
     }.get(kind)
     scaling = str(card.get("normalize_activations") or "none")
     missing = sorted(set(NAMES.values()) - set(tensors))
-    if (
-        activation is None
-        or scaling not in ("none", "layer_norm", "constant_norm_rescale")
-        or missing
-    ):
+    if activation is None or scaling not in ("none", "layer_norm", "constant_norm_rescale") or missing:
         raise DataError(
             "an autoencoder of this kind is not understood",
             where=str(path),
@@ -176,10 +170,7 @@ def _from_card(card: dict, tensors: dict[str, Tensor], path: Path) -> SAE:
         centred=bool(card.get("apply_b_dec_to_input", True)),
         scaling=scaling,  # type: ignore[arg-type]
         by_norm=bool(card.get("rescale_acts_by_decoder_norm", False)),
-        meta=dict(
-            card.get("metadata")
-            or {key: card[key] for key in ("model_name", "hook_name") if key in card}
-        ),
+        meta=dict(card.get("metadata") or {key: card[key] for key in ("model_name", "hook_name") if key in card}),
     )
 
 
@@ -195,7 +186,5 @@ def _checked(sae: SAE, path: Path) -> SAE:
             do="fetch the files again",
         )
     if sae.activation == "jumprelu" and sae.threshold is None:
-        raise DataError(
-            "a jumprelu autoencoder has no threshold", where=str(path), do="fetch the files again"
-        )
+        raise DataError("a jumprelu autoencoder has no threshold", where=str(path), do="fetch the files again")
     return sae

@@ -35,9 +35,7 @@ class SAEPlan:
     wake: float = 1 / 32
 
 
-def train_sae(
-    activations: Tensor, plan: SAEPlan, *, seed: int, say: Callable[[str], None] = lambda _: None
-) -> SAE:
+def train_sae(activations: Tensor, plan: SAEPlan, *, seed: int, say: Callable[[str], None] = lambda _: None) -> SAE:
     r"""A TopK autoencoder (gao2024): mean squared error relative to the variance, unit decoder directions.
 
     Starts from W_enc = W_dec^T and b_dec = mean. Sleeping features, ``2k`` at a time, learn to rebuild the residual.
@@ -65,9 +63,7 @@ def train_sae(
     decoder = F.normalize(torch.randn(plan.features, d, generator=draw), dim=1)
     weights = [decoder.T.clone(), torch.zeros(plan.features), decoder, activations.float().mean(0)]
     encoder, encoder_bias, decoder, bias = (w.contiguous().requires_grad_() for w in weights)
-    adam = torch.optim.Adam(
-        [encoder, encoder_bias, decoder, bias], lr=plan.learning_rate, betas=(0.9, 0.99)
-    )
+    adam = torch.optim.Adam([encoder, encoder_bias, decoder, bias], lr=plan.learning_rate, betas=(0.9, 0.99))
     idle = torch.zeros(plan.features, dtype=torch.int64)
     for step in range(plan.steps):
         for group in adam.param_groups:
@@ -81,21 +77,15 @@ def train_sae(
         idle[best.indices.unique()] = 0
         asleep = (idle > plan.asleep_after).nonzero().squeeze(1)
         if len(asleep) and plan.wake:
-            loss = loss + plan.wake * _wake(
-                before, asleep, (x - guess).detach(), decoder, 2 * plan.k
-            )
+            loss = loss + plan.wake * _wake(before, asleep, (x - guess).detach(), decoder, 2 * plan.k)
         adam.zero_grad()
         loss.backward()
         adam.step()
         with torch.no_grad():
             decoder /= decoder.norm(dim=1, keepdim=True)
         if step % 500 == 0:
-            say(
-                f"autoencoder step {step:,}: unexplained {float(loss.detach()):.3f}, asleep {len(asleep)}"
-            )
-    encoder, encoder_bias, decoder, bias = (
-        w.detach() for w in (encoder, encoder_bias, decoder, bias)
-    )
+            say(f"autoencoder step {step:,}: unexplained {float(loss.detach()):.3f}, asleep {len(asleep)}")
+    encoder, encoder_bias, decoder, bias = (w.detach() for w in (encoder, encoder_bias, decoder, bias))
     return SAE(encoder, encoder_bias, decoder, bias, activation="topk", k=plan.k)
 
 

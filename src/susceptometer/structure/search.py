@@ -108,9 +108,7 @@ def cuts_of(walkers: Sequence[Walker], seeds: Sequence[int]) -> list[Cut]:
     return [cut for cut in found if cut is not None]
 
 
-def _batches(
-    order: NDArray[np.int64], assigned: NDArray[np.bool_], most: int | None
-) -> Iterator[list[int]]:
+def _batches(order: NDArray[np.int64], assigned: NDArray[np.bool_], most: int | None) -> Iterator[list[int]]:
     """Runs of unassigned nodes; ``assigned`` is looked at when a batch begins."""
     place, given = 0, 0
     while place < len(order) and (most is None or given < most):

@@ -84,7 +84,9 @@ def spectrum(
     groups, tokens, columns = matrix.shape
     if kind == "whitened" or tokens <= columns:
         raise DataError(
-            "no spectrum of this matrix", where="spectrum", value=f"{kind}, {tokens} tokens x {columns} components",
+            "no spectrum of this matrix",
+            where="spectrum",
+            value=f"{kind}, {tokens} tokens x {columns} components",
             why="whitened columns share one variance; a spectrum needs more tokens than components",
             do="use 'columns' or 'columns and rows' on more tokens",
         )

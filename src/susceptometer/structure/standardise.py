@@ -69,7 +69,9 @@ def _require_spread(spread: Floats) -> None:
     bad = ~(np.isfinite(spread) & (spread > 0))
     if bad.any():
         raise DataError(
-            "a column cannot be standardised", where=f"columns {np.flatnonzero(bad)[:8].tolist()}",
-            value=spread[bad][:8].tolist(), why="its spread over tokens is zero or not a number",
+            "a column cannot be standardised",
+            where=f"columns {np.flatnonzero(bad)[:8].tolist()}",
+            value=spread[bad][:8].tolist(),
+            why="its spread over tokens is zero or not a number",
             do="read at least two tokens with finite losses, or leave the component out",
         )

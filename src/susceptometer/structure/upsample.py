@@ -106,10 +106,7 @@ class Upsampler:
     @torch.no_grad()
     def __call__(self, inputs: Tensor, block: int = 8192) -> NDArray[np.float32]:
         """Predicted whitened susceptibilities ``[tokens, pcs]`` of inputs ``[tokens, inputs]``."""
-        parts = [
-            _forward(self.weights, (part.float() - self.shift) / self.scale, None)
-            for part in inputs.split(block)
-        ]
+        parts = [_forward(self.weights, (part.float() - self.shift) / self.scale, None) for part in inputs.split(block)]
         return torch.cat(parts).numpy()
 
 

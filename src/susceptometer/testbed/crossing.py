@@ -113,9 +113,7 @@ class Crossing:
         )
 
 
-def asymptotic(
-    powers: Sequence[int], prior_powers: Sequence[float] | None = None
-) -> tuple[Fraction, int]:
+def asymptotic(powers: Sequence[int], prior_powers: Sequence[float] | None = None) -> tuple[Fraction, int]:
     """lambda = min (s_i + 1)/(2 k_i) and its multiplicity, prior density prod |w_i|^{s_i}.
 
     (watanabe2009, resolution of singularities.) A weight with k_i = 0 takes no part.

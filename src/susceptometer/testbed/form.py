@@ -77,10 +77,7 @@ class Form:
         left = (self.hessian @ law.covariance).reshape(-1, size)
         right = np.swapaxes(other.hessian @ law.covariance, -1, -2).reshape(-1, size)
         slopes = self.gradient(law.mean) @ law.covariance
-        product = (
-            slopes.reshape(-1, law.mean.size)
-            @ other.gradient(law.mean).reshape(-1, law.mean.size).T
-        )
+        product = slopes.reshape(-1, law.mean.size) @ other.gradient(law.mean).reshape(-1, law.mean.size).T
         return (0.5 * left @ right.T + product).reshape(self.constant.shape + other.constant.shape)
 
 

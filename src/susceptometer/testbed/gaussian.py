@@ -93,9 +93,7 @@ class Quadratic:
     def restrict(self, component: Sequence[int]) -> "Quadratic":
         """The system in which only the weights ``component`` move, the others held at w*."""
         index = _checked(component, self.anchor.size)
-        return Quadratic(
-            self.tokens.restrict(index), self.anchor[index], (("component", len(index)),)
-        )
+        return Quadratic(self.tokens.restrict(index), self.anchor[index], (("component", len(index)),))
 
 
 @lru_cache(maxsize=32)
@@ -145,9 +143,7 @@ def susceptibility(system: Quadratic, law: Law, observable: Form | None = None) 
     return -phi.covariance(system.perturbations, law)
 
 
-def two_run_susceptibility(
-    system: Quadratic, law: Law, component: Sequence[int], *, component_law: Law
-) -> Array:
+def two_run_susceptibility(system: Quadratic, law: Law, component: Sequence[int], *, component_law: Law) -> Array:
     """Two-run susceptibility ``-(E_C[g f] - E_C[g] E_F[f])`` of every token [X], in nats².
 
     The estimator of baker2025: ``chi_w - E_C[g] (E_C[f] - E_F[f])``; ``law`` is that of
@@ -159,9 +155,7 @@ def two_run_susceptibility(
     return susceptibility(block, component_law) - value * shift
 
 
-def component_susceptibility(
-    system: Quadratic, component: Sequence[int], n_beta: float, *, gamma: float
-) -> Array:
+def component_susceptibility(system: Quadratic, component: Sequence[int], n_beta: float, *, gamma: float) -> Array:
     """Susceptibility of ``delta(u - u*) (L - L(w*))`` under the full posterior [X] (baker2025).
 
     Equals ``Z_C / Z_F`` times the two-run value; the ratio is known here, not in a network. Its
@@ -201,9 +195,7 @@ def fixture() -> Quadratic:
     """
     hessian, slope = np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([0.1, -0.2])
     curve, tilt = np.array([[5.0, -1.0], [-1.0, 3.0]]), np.array([0.4, 0.3])
-    tokens = Form(
-        np.stack([curve, 2 * hessian - curve]), np.stack([tilt, 2 * slope - tilt]), np.zeros(2)
-    )
+    tokens = Form(np.stack([curve, 2 * hessian - curve]), np.stack([tilt, 2 * slope - tilt]), np.zeros(2))
     return Quadratic(tokens, np.zeros(2), (("first", 1), ("second", 1)))
 
 
@@ -229,8 +221,7 @@ def random_quadratic(
     curvatures = np.exp(generator.uniform(np.log(0.05), np.log(4.0), size))
     slope = spread * generator.standard_normal(size) / math.sqrt(size)
     table = Form(
-        _centred(generator, (tokens, size, size), 0.0 if equal_curvature else spread)
-        + (basis * curvatures) @ basis.T,
+        _centred(generator, (tokens, size, size), 0.0 if equal_curvature else spread) + (basis * curvatures) @ basis.T,
         slope + _centred(generator, (tokens, size), spread),
         generator.uniform(0.0, 1.0, tokens),
     )

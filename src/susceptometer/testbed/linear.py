@@ -90,9 +90,7 @@ class LinearNetwork:
         layers, residual = self._layers(params), self._residual(params)
         result = {}
         for i, name in enumerate(params, 1):
-            above = (
-                product(layers[i:]) if i < len(layers) else torch.eye(self.widths[-1]).to(residual)
-            )
+            above = product(layers[i:]) if i < len(layers) else torch.eye(self.widths[-1]).to(residual)
             below = product(layers[: i - 1]) if i > 1 else torch.eye(self.widths[0]).to(residual)
             result[name] = above.mT @ residual @ below.mT
         return result

@@ -63,8 +63,7 @@ class Logistic:
         """Token losses of ``batch["index"]`` in nats -> the same shape."""
         weights, index = params["w"], batch["index"]
         features, offsets, labels = (
-            torch.as_tensor(part).to(weights)[index]
-            for part in (self.features, self.offsets, self.labels)
+            torch.as_tensor(part).to(weights)[index] for part in (self.features, self.offsets, self.labels)
         )
         return torch.nn.functional.softplus(-labels * (offsets + features @ weights))
 

@@ -56,9 +56,7 @@ class LinearChain:
                 do="lower step_size, or raise gamma if a curvature is negative",
             )
         mean = np.linalg.solve(np.eye(self.drift.size) - self.transition, self.drift)
-        return Law(
-            np.asarray(mean, dtype=np.float64), solve_discrete_lyapunov(self.transition, self.noise)
-        )
+        return Law(np.asarray(mean, dtype=np.float64), solve_discrete_lyapunov(self.transition, self.noise))
 
     def law(self) -> Law:
         """Stationary law of the displacement v."""
@@ -187,9 +185,7 @@ def sgnht(energy: Energy, step_size: float, thermostat: float, *, diffusion: flo
     kick = 2 * diffusion * step_size * one + step_size**2 * energy.noise
     none, h = np.zeros((size, size)), step_size
     return LinearChain(
-        transition=np.block(
-            [[one - h * h * energy.precision, h * kept], [-h * energy.precision, kept]]
-        ),
+        transition=np.block([[one - h * h * energy.precision, h * kept], [-h * energy.precision, kept]]),
         drift=-h * np.concatenate([h * energy.slope, energy.slope]),
         noise=np.block([[h * h * kick, h * kick], [h * kick, kick]]),
         start=np.block([[none, none], [none, one]]),

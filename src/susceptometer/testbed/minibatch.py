@@ -46,9 +46,7 @@ def control_variate_system(system: Quadratic) -> Quadratic:
     return Quadratic(Form(tokens.hessian, slopes, tokens.constant), system.anchor, system.parts)
 
 
-def minibatch_law(
-    system: Quadratic, n_beta: float, gamma: float, *, step_size: float, rows: int
-) -> Law:
+def minibatch_law(system: Quadratic, n_beta: float, gamma: float, *, step_size: float, rows: int) -> Law:
     """Exact stationary mean and covariance of mini-batch SGLD, state-dependent noise included.
 
     ``Sigma = M Sigma M + eps I + (eps²/4) n_beta² E[G(v)]`` with M = I - (eps/2) P (derived): the

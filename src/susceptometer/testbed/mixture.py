@@ -50,9 +50,7 @@ class EqualMixture:
     def llc(self, n_beta: float, gamma: float) -> float:
         """Exact learning coefficient on |b1|, |b2| <= 3 at any temperature; gamma 0: flat prior."""
         grid, excess, square = _equal_grid()
-        return _mean_excess(
-            grid, excess, energy=n_beta * excess + gamma / 2 * square, n_beta=n_beta
-        )
+        return _mean_excess(grid, excess, energy=n_beta * excess + gamma / 2 * square, n_beta=n_beta)
 
 
 @dataclass(frozen=True)
@@ -71,9 +69,7 @@ class ContaminatedNormal:
     def llc(self, n_beta: float, gamma: float) -> float:
         """Exact learning coefficient on 0 <= a <= 1, |b| <= 3 with w* = 0; gamma 0: flat prior."""
         grid, excess, square = _contaminated_grid()
-        return _mean_excess(
-            grid, excess, energy=n_beta * excess + gamma / 2 * square, n_beta=n_beta
-        )
+        return _mean_excess(grid, excess, energy=n_beta * excess + gamma / 2 * square, n_beta=n_beta)
 
 
 def _normal_grid() -> tuple[Array, Array]:

@@ -65,12 +65,7 @@ class MonomialIdeal:
         if other.unit:
             return self
         cap = self.truncation.cap
-        products = {
-            tuple(sorted(a + b))
-            for a in self.generators
-            for b in other.generators
-            if len(a) + len(b) <= cap
-        }
+        products = {tuple(sorted(a + b)) for a in self.generators for b in other.generators if len(a) + len(b) <= cap}
         return MonomialIdeal(self.truncation.kept(products), self.truncation)
 
 

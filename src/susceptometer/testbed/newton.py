@@ -75,8 +75,10 @@ def _reduced(generators: Iterable[Monomial]) -> list[Monomial]:
     reduced = sorted(minimal(tuple(sorted(m)) for m in generators))
     if not reduced or reduced[0] == ():
         raise DataError(
-            "the ideal has no learning coefficient", where="newton.learning_coefficient",
-            value=reduced, why="the loss is zero, or does not vanish at the corner",
+            "the ideal has no learning coefficient",
+            where="newton.learning_coefficient",
+            value=reduced,
+            why="the loss is zero, or does not vanish at the corner",
             do="check the machine's outputs; raise the degree if the loss vanishes to high order",
         )
     return reduced
@@ -149,9 +151,7 @@ class _Program:
         )  # fmt: skip
         return self._certified(done, self._packs)
 
-    def _certified(
-        self, done: OptimizeResult, feasible: Callable[[list[Fraction]], bool]
-    ) -> list[Fraction]:
+    def _certified(self, done: OptimizeResult, feasible: Callable[[list[Fraction]], bool]) -> list[Fraction]:
         for largest in DENOMINATORS if done.status == 0 else ():
             found = _fractions(done.x, largest)
             if sum(found) == self.value and feasible(found):
@@ -180,8 +180,11 @@ class _Program:
 
     def _uncertified(self, value: object) -> DataError:
         return DataError(
-            "the linear program has no certificate in small fractions", where="newton", value=value,
-            why="lambda must be proved exactly", do="raise newton.DENOMINATORS",
+            "the linear program has no certificate in small fractions",
+            where="newton",
+            value=value,
+            why="lambda must be proved exactly",
+            do="raise newton.DENOMINATORS",
         )
 
 

@@ -86,9 +86,7 @@ def tangent_chain(
     return LinearChain(
         transition=np.block([[contraction, none], [-half * system.base.hessian, contraction]]),
         drift=-half * np.concatenate([energy.slope, system.base.slope]),
-        noise=np.block(
-            [[step_size * one + half**2 * energy.noise, cross], [cross, half**2 * noise]]
-        ),
+        noise=np.block([[step_size * one + half**2 * energy.noise, cross], [cross, half**2 * noise]]),
         start=np.zeros((2 * size, 2 * size)),
         weights=2 * size,
     )

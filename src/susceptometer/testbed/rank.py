@@ -22,11 +22,7 @@ def network(inputs: int, hidden: int, outputs: int, *, rank: int) -> LinearNetwo
 
 def case(inputs: int, hidden: int, outputs: int, *, rank: int) -> int:
     """Which of the four cases of aoyagi2005 applies, tested in their order."""
-    if (
-        outputs + rank <= inputs + hidden
-        and inputs + rank <= outputs + hidden
-        and hidden + rank <= outputs + inputs
-    ):
+    if outputs + rank <= inputs + hidden and inputs + rank <= outputs + hidden and hidden + rank <= outputs + inputs:
         return 1
     if inputs + hidden < outputs + rank:
         return 2
@@ -85,9 +81,7 @@ def local_llc(first: ArrayLike, second: ArrayLike) -> tuple[Fraction, int]:
     return regular + singular, multiplicity
 
 
-def zero_teacher_llc(
-    inputs: int, hidden: int, outputs: int, *, n_beta: float, gamma: float
-) -> float:
+def zero_teacher_llc(inputs: int, hidden: int, outputs: int, *, n_beta: float, gamma: float) -> float:
     """Exact coefficient at finite n_beta for W* = 0, w* = 0 and min(N, H) <= 2.
 
     W_2 integrates out (each row is normal), leaving ``det(gamma + t W_1 W_1')^{-M/2}`` over the
@@ -107,9 +101,7 @@ def zero_teacher_llc(
         )
     top = math.log(1500 / gamma)
     logs, weights = quadrature.gauss(top - 60.0, top, 40)
-    ratio, ratio_weights = (
-        quadrature.gauss(-60.0, 0.0, 40) if small == 2 else (np.zeros(1), np.ones(1))
-    )
+    ratio, ratio_weights = quadrature.gauss(-60.0, 0.0, 40) if small == 2 else (np.zeros(1), np.ones(1))
     biggest, smaller = np.exp(logs)[:, None], np.exp(logs[:, None] + ratio)
     eigenvalues = [biggest, smaller][:small]
     power = (large - small + 1) / 2  # l^{(large-small-1)/2} dl in log l

@@ -39,14 +39,17 @@ class SequenceSource:
         rows = len(self.contexts)
         if self.weights.shape != (rows,) or self.conditional.ndim != 2 or len(self.conditional) != rows or not rows:
             raise DataError(
-                "shapes of a source disagree", where=self.name,
+                "shapes of a source disagree",
+                where=self.name,
                 value=f"{self.weights.shape}, {self.conditional.shape}, {rows} contexts",
                 do="give weights [contexts] and conditional [contexts, outputs], at least one context",
             )
         sums = self.conditional.sum(1)
         if not (self.weights.min() > 0 and self.conditional.min() >= 0 and np.allclose(sums, 1, atol=1e-12)):
             raise DataError(
-                "not a probability law", where=self.name, value=float(np.abs(sums - 1).max()),
+                "not a probability law",
+                where=self.name,
+                value=float(np.abs(sums - 1).max()),
                 why="modes are taken under q(x) and q(y|x)",
                 do="drop contexts of weight zero and normalise the rows",
             )
@@ -91,8 +94,11 @@ class SequenceSource:
         lengths = {len(context) for context in self.contexts}
         if len(lengths) != 1:
             raise DataError(
-                "contexts differ in length", where=self.name, value=sorted(lengths),
-                why="sites of a multi-way array need a common length", do="keep contexts of one length",
+                "contexts differ in length",
+                where=self.name,
+                value=sorted(lengths),
+                why="sites of a multi-way array need a common length",
+                do="keep contexts of one length",
             )
         table = np.array(self.contexts)
         shape = (self.outputs, *(table.max(0) + 1))

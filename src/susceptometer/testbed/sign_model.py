@@ -38,8 +38,11 @@ class SignModel:
     def __post_init__(self) -> None:
         if max(map(abs, self.couplings)) >= 1 or not 0 <= self.learned <= len(self.couplings):
             raise DataError(
-                "no such sign model", where="SignModel", value=(self.couplings, self.learned),
-                why="w* = atanh(a) needs |a| < 1", do="give |a_i| < 1 and 0 <= learned <= number of spins",
+                "no such sign model",
+                where="SignModel",
+                value=(self.couplings, self.learned),
+                why="w* = atanh(a) needs |a| < 1",
+                do="give |a_i| < 1 and 0 <= learned <= number of spins",
             )
 
     @property

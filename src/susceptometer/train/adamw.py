@@ -55,9 +55,7 @@ def clipped(grads: Params, clip: float) -> Params:
 
 
 @torch.no_grad()
-def adamw_step(
-    settings: AdamW, params: Params, moments: Moments, *, step: int, learning_rate: float
-) -> None:
+def adamw_step(settings: AdamW, params: Params, moments: Moments, *, step: int, learning_rate: float) -> None:
     """Move ``params [models, ...]`` by their ``.grad`` in place; ``step`` counts from 1."""
     grads = {name: gradient(w) for name, w in params.items()}
     if math.isfinite(settings.clip):

@@ -35,9 +35,11 @@ def weighted_next_token_loss(
     targets = labels[:, 1:]
     if weights.shape not in {targets.shape, targets.shape[:1]}:
         raise DataError(
-            "weights do not fit the labels", where="weighted_next_token_loss",
+            "weights do not fit the labels",
+            where="weighted_next_token_loss",
             value=f"weights {tuple(weights.shape)}, labels {tuple(labels.shape)}",
-            why="each target has its own weight, or each row", do="give [rows, K - 1] or [rows]",
+            why="each target has its own weight, or each row",
+            do="give [rows, K - 1] or [rows]",
         )
     losses = F.cross_entropy(logits[:, :-1].float().transpose(1, 2), targets, reduction="none", ignore_index=-100)
     spread = weights.to(losses).reshape(weights.shape + (1,) * (2 - weights.ndim))
@@ -54,7 +56,10 @@ class WeightedTrainer(Trainer):
     """
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The weighted loss of one micro-batch; without weights, the Trainer's own."""

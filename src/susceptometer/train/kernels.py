@@ -90,9 +90,7 @@ def tiles(groups: int, positions: int) -> list[tuple[slice, slice, slice]]:
     """Groups, queries, and the keys these queries may see: together all of the causal triangle."""
     ends = [(start, min(start + QUERIES, positions)) for start in range(0, positions, QUERIES)]
     return [
-        (rows, slice(start, stop), slice(0, stop))
-        for start, stop in ends
-        for rows in blocks(groups, QUERIES * stop)
+        (rows, slice(start, stop), slice(0, stop)) for start, stop in ends for rows in blocks(groups, QUERIES * stop)
     ]
 
 

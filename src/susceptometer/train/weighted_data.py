@@ -46,7 +46,8 @@ class DataWeights:
     def __post_init__(self) -> None:
         if self.values.ndim not in {1, 2} or not np.isfinite(self.values).all():
             raise DataError(
-                "weights must be finite, one per row or one per token", where="DataWeights",
+                "weights must be finite, one per row or one per token",
+                where="DataWeights",
                 value=f"shape {self.values.shape}, {int((~np.isfinite(self.values)).sum())} not finite",
                 do="give [rows] or [rows, events]",
             )
@@ -72,8 +73,11 @@ class DataWeights:
         mean = float(self.values.mean())
         if mean <= 0:
             raise DataError(
-                "weights cannot be scaled to mean one", where="DataWeights", value=mean,
-                why="their mean must be positive", do="clip negative weights first, or lower the strength",
+                "weights cannot be scaled to mean one",
+                where="DataWeights",
+                value=mean,
+                why="their mean must be positive",
+                do="clip negative weights first, or lower the strength",
             )
         return replace(self, values=self.values / mean)
 
@@ -88,8 +92,11 @@ class DataWeights:
             raise DataError("unknown treatment", where="without_negative", value=how, do=f"use one of {list(MEANINGS)}")
         if how == "refuse" and negative.any():
             raise DataError(
-                "some weights are negative", where="DataWeights", value=f"{negative.mean():.1%} of them",
-                why="minimising a negatively weighted loss has no floor", do="choose one of: " + ", ".join(MEANINGS),
+                "some weights are negative",
+                where="DataWeights",
+                value=f"{negative.mean():.1%} of them",
+                why="minimising a negatively weighted loss has no floor",
+                do="choose one of: " + ", ".join(MEANINGS),
             )
         if how == "clip":
             return replace(self, values=np.maximum(self.values, 0.0)).normalised(), negative
@@ -141,7 +148,8 @@ def load_weights(path: str | Path) -> DataWeights:
         return _from_table(pq.read_table(path))
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise DataError(
-            f"a weight file cannot be read ({error})", where=str(path),
+            f"a weight file cannot be read ({error})",
+            where=str(path),
             do="write it with DataWeights.save: columns row, event (per token), weight",
         ) from error
 
@@ -180,7 +188,9 @@ class WeightedRows(Sampler[int]):
         per_row = torch.from_numpy(weights.per_row.copy())
         if bool((per_row < 0).any()) or not bool(per_row.any()):
             raise DataError(
-                "rows cannot be drawn with these weights", where="WeightedRows", value=float(per_row.min()),
+                "rows cannot be drawn with these weights",
+                where="WeightedRows",
+                value=float(per_row.min()),
                 why="a probability is not negative, and some row must have one",
                 do="treat negative weights first: weights.without_negative('clip')",
             )
@@ -207,8 +217,11 @@ class WeightedRowsDataset(Dataset):
         count = len(next(iter(rows.values()))) if isinstance(rows, Mapping) else len(rows)
         if count != len(weights):
             raise DataError(
-                "rows and weights differ in number", where="WeightedRowsDataset", value=(count, len(weights)),
-                why="each row needs its own weight", do="make the weights from the same data",
+                "rows and weights differ in number",
+                where="WeightedRowsDataset",
+                value=(count, len(weights)),
+                why="each row needs its own weight",
+                do="make the weights from the same data",
             )
 
     def __len__(self) -> int:

@@ -162,7 +162,9 @@ def _require(shapes: Mapping[str, tuple[NDArray, tuple[int, ...]]]) -> None:
     for name, (array, shape) in shapes.items():
         if np.shape(array) != shape:
             raise DataError(
-                "an array of the explorer has the wrong shape", where=name,
+                "an array of the explorer has the wrong shape",
+                where=name,
                 value=f"{np.shape(array)}, expected {shape}",
-                why="components, frames and tokens must mean the same everywhere", do="give one entry for each",
+                why="components, frames and tokens must mean the same everywhere",
+                do="give one entry for each",
             )

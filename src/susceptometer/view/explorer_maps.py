@@ -30,9 +30,7 @@ def principal_maps(frames: Sequence[Frame]) -> Mapping[str, Floats]:
         return {}
     axes = principal_axes(vectors[-1])
     scores = np.stack([each @ axes for each in vectors])
-    return {
-        f"pairs {k + 1} and {k + 2}": scores[:, :, k : k + 2] for k in range(0, axes.shape[1] - 1, 2)
-    }
+    return {f"pairs {k + 1} and {k + 2}": scores[:, :, k : k + 2] for k in range(0, axes.shape[1] - 1, 2)}
 
 
 def principal_axes(vectors: Floats) -> Floats:

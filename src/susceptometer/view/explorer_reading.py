@@ -81,8 +81,11 @@ def usable_response(reading: Reading, form: Form) -> Response:
             continue
     if not kept:
         raise ChainError(
-            "no component has two healthy groups", where=reading.subject, value=reading.components[:8],
-            why="there is nothing to look at", do="see `susceptometer doctor RUN`",
+            "no component has two healthy groups",
+            where=reading.subject,
+            value=reading.components[:8],
+            why="there is nothing to look at",
+            do="see `susceptometer doctor RUN`",
         )
     full = reading.cells.get("full")
     alone = replace(reading, cells={**kept, **({} if full is None else {"full": full})})
@@ -125,8 +128,11 @@ def _common(found: Mapping[str, Response]) -> list[str]:
     names = [name for name in lists[-1] if all(name in each for each in lists)]
     if not names:
         raise RunError(
-            "the readings have no component in common", where=", ".join(found), value=[each[:4] for each in lists],
-            why="nothing could be followed over training", do="read the same components at every checkpoint",
+            "the readings have no component in common",
+            where=", ".join(found),
+            value=[each[:4] for each in lists],
+            why="nothing could be followed over training",
+            do="read the same components at every checkpoint",
         )
     return names
 
@@ -137,9 +143,11 @@ def _require_same_tokens(readings: Mapping[str, Reading]) -> None:
         one, wanted = readings[label].tokens, readings[last].tokens
         if one.sizes != wanted.sizes or not all(_equal(one, wanted, key) for key in SAME):
             raise RunError(
-                "two readings are of different tokens", where=f"{label} and {last}",
+                "two readings are of different tokens",
+                where=f"{label} and {last}",
                 value=f"{one.sizes['token']:,} and {wanted.sizes['token']:,} tokens",
-                why="the slider follows every token over training", do="read the same text at every checkpoint",
+                why="the slider follows every token over training",
+                do="read the same text at every checkpoint",
             )
 
 
@@ -208,13 +216,18 @@ def stored_clusters(path: str | Path, tokens: xr.Dataset) -> ClusterFacts:
         columns = {name: table[name].to_numpy() for name in ("probe", "row", "position", "cluster", "label")}
     except (OSError, KeyError, pa.ArrowException) as error:
         raise DataError(
-            "the clusters cannot be read", where=str(path), value=str(error).split("\n", 1)[0],
+            "the clusters cannot be read",
+            where=str(path),
+            value=str(error).split("\n", 1)[0],
             do="write them with `susceptometer cluster RUN --out FILE.parquet`",
         ) from error
     if len(table) != tokens.sizes["token"] or any((columns[key] != tokens[key].to_numpy()).any() for key in SAME[:3]):
         raise RunError(
-            "the clusters are of other tokens", where=str(path), value=f"{len(table):,} rows",
-            why="a cluster is a set of this reading's tokens", do="cluster the run of the last checkpoint",
+            "the clusters are of other tokens",
+            where=str(path),
+            value=f"{len(table):,} rows",
+            why="a cluster is a set of this reading's tokens",
+            do="cluster the run of the last checkpoint",
         )
     labels = columns["cluster"].astype(np.int32)
     names = {int(k): str(name) for k, name in zip(labels, columns["label"], strict=True)}
@@ -222,7 +235,9 @@ def stored_clusters(path: str | Path, tokens: xr.Dataset) -> ClusterFacts:
     count = int(labels.max(initial=BODY)) + 1
     known = {key: _numbers(about.get(key), count) for key in ("conductance", "halves", "seeds")}
     return ClusterFacts(
-        labels=labels, names=tuple(names.get(k, "") for k in range(count)), **known,
+        labels=labels,
+        names=tuple(names.get(k, "") for k in range(count)),
+        **known,
         chance=float(_numbers(about.get("chance"), 1)[0]),
     )
 

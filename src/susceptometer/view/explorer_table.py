@@ -37,8 +37,11 @@ def write_tokens_parquet(data: ExplorerData, path: str | Path, *, piece: int = P
     place = Path(path)
     if place.suffix != ".parquet" or not data.maps:
         raise DataError(
-            "the tokens cannot be written", where="--parquet", value=f"{place.name}, {len(data.maps)} maps",
-            why="embedding-atlas reads Parquet with a place for every token", do="give a .parquet file and a map",
+            "the tokens cannot be written",
+            where="--parquet",
+            value=f"{place.name}, {len(data.maps)} maps",
+            why="embedding-atlas reads Parquet with a place for every token",
+            do="give a .parquet file and a map",
         )
     place.parent.mkdir(parents=True, exist_ok=True)
     writer = None

@@ -92,9 +92,7 @@ def _flags(tokens: xr.Dataset, text: list[str]) -> NDArray[np.bool_]:
     ids, words = tokens["token_id"].values, np.array(text, dtype=object)
     for start, stop, width in _blocks(tokens):
         shape = ((stop - start) // width, width)
-        found = token_patterns(
-            words[start:stop].reshape(shape).tolist(), ids[start:stop].reshape(shape)
-        )
+        found = token_patterns(words[start:stop].reshape(shape).tolist(), ids[start:stop].reshape(shape))
         parts.append(found.reshape(len(PATTERNS), -1))
     return np.concatenate(parts, axis=1)
 
@@ -211,27 +209,19 @@ def _lead(reading: Reading, rows: list[Health]) -> str:
         len(set(reading.tokens["probe"].values.tolist())),
     )
     sick = sum(bool(row.faults) for row in rows)
-    trust = (
-        "All chains are healthy."
-        if not sick
-        else f"{sick} of {len(rows)} parts have doubtful chains."
-    )
+    trust = "All chains are healthy." if not sick else f"{sick} of {len(rows)} parts have doubtful chains."
     return (
         f"{len(rows)} parts of {reading.subject} were moved, one at a time, around the trained weights, and the "
         f"loss of {tokens:,} tokens in {probes} {'probe' if probes == 1 else 'probes'} was followed. {trust}"
     )
 
 
-def _notes(
-    reading: Reading, rows: list[Health], columns: list[dict[str, Array]], shown: int
-) -> list[str]:
+def _notes(reading: Reading, rows: list[Health], columns: list[dict[str, Array]], shown: int) -> list[str]:
     """What a reader must know before reading numbers."""
     out = []
     failed = [row.component for row in rows if row.failed]
     if failed:
-        out.append(
-            f"Chains failed in {_listed(failed, rows)}: numbers there come from the survivors, or are missing."
-        )
+        out.append(f"Chains failed in {_listed(failed, rows)}: numbers there come from the survivors, or are missing.")
     fallen = [n for n, c in zip(reading.components, columns, strict=True) if not c["coupled"]]
     if fallen and reading.recipe.coupling.responds:
         out.append(
@@ -240,9 +230,7 @@ def _notes(
         )
     total = reading.tokens.sizes["token"]
     if shown < total:
-        out.append(
-            f"The page shows {shown:,} of {total:,} tokens; the pattern table uses all of them."
-        )
+        out.append(f"The page shows {shown:,} of {total:,} tokens; the pattern table uses all of them.")
     return out
 
 

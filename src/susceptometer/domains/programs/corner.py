@@ -104,8 +104,11 @@ class Sweeps:
     def __post_init__(self) -> None:
         if self.chains < 2 or self.sweeps < 6:
             raise RecipeError(
-                "too few chains or sweeps", where="Sweeps", value=(self.chains, self.sweeps),
-                why="an error needs two chains, a drift two halves", do="use e.g. Sweeps(300, 300)",
+                "too few chains or sweeps",
+                where="Sweeps",
+                value=(self.chains, self.sweeps),
+                why="an error needs two chains, a drift two halves",
+                do="use e.g. Sweeps(300, 300)",
             )
 
     def kept(self, energy: np.ndarray) -> np.ndarray:
@@ -114,7 +117,12 @@ class Sweeps:
 
 
 def metropolis(
-    potential: Potential, n_beta: float, sweeps: Sweeps, *, region: Region = BOXED, device: str | None = None,
+    potential: Potential,
+    n_beta: float,
+    sweeps: Sweeps,
+    *,
+    region: Region = BOXED,
+    device: str | None = None,
     seed: int,
 ) -> CornerRun:
     """Coordinate-wise Metropolis in log eps; starts at eps = n_beta^-1/2, or well inside the box.
@@ -185,9 +193,7 @@ def _groups(machine: Machine) -> dict[int, list[int]]:
     return {v: numbers for numbers in machine.simplices.values() for v in numbers}
 
 
-def mala(
-    potential: Potential, n_beta: float, sweeps: Sweeps, *, step_size: float, seed: int
-) -> CornerRun:
+def mala(potential: Potential, n_beta: float, sweeps: Sweeps, *, step_size: float, seed: int) -> CornerRun:
     """The package's Metropolis-adjusted Langevin in log eps; starts at eps = 1/n_beta.
 
     Args:

@@ -24,9 +24,7 @@ class ExactRun:
             correct values weigh 1, this changes nothing but the time.
     """
 
-    def __init__(
-        self, description: Description, targets: Iterable[str], errors: int = UNLIMITED
-    ) -> None:
+    def __init__(self, description: Description, targets: Iterable[str], errors: int = UNLIMITED) -> None:
         self._description, self._targets = description, frozenset(targets)
         self._errors = errors
         self._kept: dict[tuple[int, str, Window, int], Element] = {}
@@ -64,9 +62,7 @@ class ExactRun:
                 total = plus(total, times(p_symbol, p_move, plus(*inner)))
         return total
 
-    def _law(
-        self, symbol: str, state: str, kind: str, errors: int
-    ) -> Iterator[tuple[str, Element, int]]:
+    def _law(self, symbol: str, state: str, kind: str, errors: int) -> Iterator[tuple[str, Element, int]]:
         """Value, weight and errors still allowed after it; the correct value comes first in every law."""
         for number, (value, weight) in enumerate(self._description.law(symbol, state, kind)):
             spent = int(number > 0 and errors < UNLIMITED)

@@ -38,9 +38,7 @@ def partition(name: Name, n_beta: float, form: Literal["f", "H"] = "f") -> float
     u, u_weights = _logarithmic(depth)
     a1, share, third = BOX * u[:, None, None], u[None, :, None], BOX * u[None, None, :]
     a2 = (BOX - a1) * share
-    weights = (
-        (BOX * u_weights)[:, None, None] * (BOX - a1) * u_weights[None, :, None] * BOX * u_weights
-    )
+    weights = (BOX * u_weights)[:, None, None] * (BOX - a1) * u_weights[None, :, None] * BOX * u_weights
     slope = 1 - a1 - a2
     if name == "M1":
         alpha, density = a1**2 + a1 * a2 + a2 * (1 - third), BOX - third

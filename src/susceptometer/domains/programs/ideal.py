@@ -15,9 +15,7 @@ from susceptometer.testbed.newton import NewtonValue, learning_coefficient
 Semantics = Literal["exact", "unstaged", "staged"]
 
 
-def ideal(
-    machine: Machine, problem: Problem, degree: int, semantics: Semantics = "exact"
-) -> frozenset[Monomial]:
+def ideal(machine: Machine, problem: Problem, degree: int, semantics: Semantics = "exact") -> frozenset[Monomial]:
     """Minimal error types that some input does not correct, up to a degree.
 
     f = E_x (1 - p(correct)) is a sum of positive monomials in eps and in factors near 1, so near eps = 0 it is
@@ -40,9 +38,7 @@ def ideal(
     return known
 
 
-def _fresh(
-    machine: Machine, problem: Problem, truncation: Truncation, semantics: Semantics
-) -> set[Monomial]:
+def _fresh(machine: Machine, problem: Problem, truncation: Truncation, semantics: Semantics) -> set[Monomial]:
     description = ideals(machine, truncation)
     runs: dict[frozenset[str], ExactRun] = {}
     found: set[Monomial] = set()

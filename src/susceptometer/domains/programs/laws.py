@@ -54,6 +54,7 @@ def describe(
 
 def numeric(machine: Machine, eps: Any) -> Description:  # noqa: ANN401 - numpy or torch
     """Probabilities: ``eps`` [d, *chains] (numpy or torch, real or complex) gives elements [*chains]."""
+
     def right(numbers: list[int]) -> Element:
         return 1 - reduce(lambda a, b: a + b, [eps[v] for v in numbers])
 
@@ -64,15 +65,14 @@ def numeric(machine: Machine, eps: Any) -> Description:  # noqa: ANN401 - numpy 
 def ideals(machine: Machine, truncation: Truncation) -> Description:
     """Every error is its own variable, every correct value a unit."""
     one = MonomialIdeal(frozenset({()}), truncation)
-    return describe(
-        machine, lambda v: MonomialIdeal(truncation.kept([(v,)]), truncation), lambda _: one, one
-    )
+    return describe(machine, lambda v: MonomialIdeal(truncation.kept([(v,)]), truncation), lambda _: one, one)
 
 
 def polynomials(machine: Machine, names: Sequence[str] | None = None) -> Description:
     """Polynomials with rational coefficients in the errors (sympy ring elements, named e0, e1, ...)."""
     names = names or [f"e{v}" for v in range(machine.dim)]
     space, *variables = ring(list(names), QQ)
+
     def right(numbers: list[int]) -> Element:
         return space(1) - sum((variables[v] for v in numbers), space(0))
 

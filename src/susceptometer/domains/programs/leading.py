@@ -201,6 +201,9 @@ def _value(terms: Terms, nodes: Mapping[int, Array]) -> Array:
 
 def _refusal(machine: Machine, value: str, why: str) -> DataError:
     return DataError(
-        "the leading term has no closed form here", where=f"input_response of {machine.name!r}", value=value, why=why,
+        "the leading term has no closed form here",
+        where=f"input_response of {machine.name!r}",
+        value=value,
+        why=why,
         do="sample it (responses.sampled_response), or ask for single squares (leading.square_of)",
     )

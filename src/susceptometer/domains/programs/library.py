@@ -88,6 +88,7 @@ def parity_check() -> Machine:
 
 def balanced(longest: int, steps: int) -> Problem:
     """As many A as B, for all strings over {A, B} of length 1 to ``longest``."""
+
     def answer(word: str) -> str:
         return "accept" if word.count("A") == word.count("B") else "reject"
 

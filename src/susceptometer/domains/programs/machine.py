@@ -84,7 +84,9 @@ class Machine:
 
     def _refuse(self, what: str, value: object) -> None:
         raise SubjectError(
-            what, where=f"machine {self.name!r}", value=value,
+            what,
+            where=f"machine {self.name!r}",
+            value=value,
             why="every run must be defined, also the runs with errors",
             do="give each (symbol, state) exactly one tuple of known values",
         )
@@ -199,7 +201,9 @@ def rules_from(text: str) -> tuple[Rule, ...]:
         words = line.replace("->", " ").split()
         if len(words) != 5:
             raise SubjectError(
-                "a line of the table is no tuple", where="rules_from", value=line,
+                "a line of the table is no tuple",
+                where="rules_from",
+                value=line,
                 do="write: symbol state -> write state move",
             )
         rules.append(Rule(*words))

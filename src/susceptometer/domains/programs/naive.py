@@ -25,9 +25,7 @@ class NaiveState:
     tape: dict[int, Marginal]
 
 
-def naive_run(
-    description: Description, words: Sequence[str], steps: int, *, staged: bool
-) -> Marginal:
+def naive_run(description: Description, words: Sequence[str], steps: int, *, staged: bool) -> Marginal:
     """Law of the final state: state to element, ``[inputs, *chains]`` where several words are given.
 
     All words share ``steps``. Ideals and polynomials take one word at a time.
@@ -56,9 +54,7 @@ def _share(letters: Sequence[str], symbol: str, one: Element) -> Element:
     return one.new_tensor(flags) if hasattr(one, "new_tensor") else flags * one
 
 
-def naive_step(
-    description: Description, here: NaiveState, left: int, *, staged: bool
-) -> NaiveState:
+def naive_step(description: Description, here: NaiveState, left: int, *, staged: bool) -> NaiveState:
     r"""One simulated step with ``left`` steps to go, this one included; squares out of reach are dropped.
 
     unstaged  mu_i = lam_i;                          staged  mu_i = lam_i prod_{j>i} (1 - lam_j)
@@ -79,9 +75,7 @@ def naive_step(
     return NaiveState(state, {u: _shifted(tape, move, u, {blank: description.one}) for u in reach})
 
 
-def _matches(
-    machine: Machine, scanned: Marginal, state: Marginal, *, staged: bool
-) -> tuple[list[Element], Element]:
+def _matches(machine: Machine, scanned: Marginal, state: Marginal, *, staged: bool) -> tuple[list[Element], Element]:
     """mu_i of every tuple, and mu_X; products and sums of positive terms only."""
     hits = [times(scanned.get(rule.symbol), state.get(rule.state)) for rule in machine.rules]
     if not staged:

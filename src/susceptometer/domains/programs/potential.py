@@ -27,9 +27,7 @@ Values = Any
 """A numpy array or a torch tensor, float64."""
 
 
-def error_probabilities(
-    machine: Machine, problem: Problem, eps: Values, semantics: Semantics = "exact"
-) -> Values:
+def error_probabilities(machine: Machine, problem: Problem, eps: Values, semantics: Semantics = "exact") -> Values:
     """f_x ``[inputs, *chains]`` at ``eps`` [d, *chains]."""
     description = numeric(machine, eps)
     if semantics == "exact":
@@ -72,9 +70,7 @@ def _stack(rows: list[Values], eps: Values) -> Values:
     return torch.stack(full) if isinstance(eps, Tensor) else np.stack(full)
 
 
-def output_law(
-    machine: Machine, problem: Problem, eps: Values, semantics: Semantics = "exact"
-) -> Values:
+def output_law(machine: Machine, problem: Problem, eps: Values, semantics: Semantics = "exact") -> Values:
     """Law of the final state ``[states, inputs, *chains]``; sums to 1 over states."""
     description = numeric(machine, eps)
     each = []
@@ -138,7 +134,11 @@ class Potential:
     """
 
     def __init__(
-        self, machine: Machine, problem: Problem, form: Form = "f", semantics: Semantics = "exact",
+        self,
+        machine: Machine,
+        problem: Problem,
+        form: Form = "f",
+        semantics: Semantics = "exact",
         eta: float = 0.1,
     ) -> None:
         problem.check(machine)
@@ -162,9 +162,7 @@ class Potential:
         return error_probabilities(self.machine, self.problem, eps, self.semantics)
 
 
-def gradients_at_corner(
-    machine: Machine, problem: Problem, semantics: Semantics = "exact"
-) -> np.ndarray:
+def gradients_at_corner(machine: Machine, problem: Problem, semantics: Semantics = "exact") -> np.ndarray:
     """d f_x / d eps at eps = 0 ``[inputs, d]`` by autograd in float64: the first-order counts of these semantics."""
     center = torch.zeros(machine.dim, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(
@@ -173,9 +171,7 @@ def gradients_at_corner(
     return jacobian.numpy()
 
 
-def hessian_at_corner(
-    machine: Machine, problem: Problem, semantics: Semantics = "exact"
-) -> np.ndarray:
+def hessian_at_corner(machine: Machine, problem: Problem, semantics: Semantics = "exact") -> np.ndarray:
     """Hess H at eps = 0 ``[d, d]`` by twice autograd in float64; equal to the Gram matrix of the counts."""
     center = torch.zeros(machine.dim, dtype=torch.float64)
     potential = Potential(machine, problem, "H", semantics)

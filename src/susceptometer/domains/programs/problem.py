@@ -29,8 +29,11 @@ class Problem:
         sizes = {len(self.words), len(self.answers), len(self.steps)}
         if len(sizes) != 1 or not self.words or min(self.steps) < 1:
             raise DataError(
-                "no problem", where="Problem", value=(self.words, self.answers, self.steps),
-                why="every word needs one answer and at least one step", do="give lists of one length",
+                "no problem",
+                where="Problem",
+                value=(self.words, self.answers, self.steps),
+                why="every word needs one answer and at least one step",
+                do="give lists of one length",
             )
 
     def check(self, machine: Machine) -> None:
@@ -43,9 +46,11 @@ class Problem:
             output = machine.label[run(machine, word, steps)[0]]
             if output != answer:
                 raise SubjectError(
-                    "the machine does not compute the function", where=f"machine {machine.name!r}",
+                    "the machine does not compute the function",
+                    where=f"machine {machine.name!r}",
                     value=f"input {word!r} gives {output!r} after {steps} steps, expected {answer!r}",
-                    why="the loss at eps = 0 must vanish", do="mend the table, the steps or the answers",
+                    why="the loss at eps = 0 must vanish",
+                    do="mend the table, the steps or the answers",
                 )
 
     def solved_by(self, machine: Machine) -> bool:

@@ -46,8 +46,10 @@ def sampled_response(run: CornerRun) -> SampledResponse:
     """
     if run.inputs is None or run.inputs.shape[-1] < GROUPS:
         raise DataError(
-            "no losses of inputs, or too few chains", where="sampled_response",
-            value=None if run.inputs is None else run.inputs.shape, why="errors come from groups of chains",
+            "no losses of inputs, or too few chains",
+            where="sampled_response",
+            value=None if run.inputs is None else run.inputs.shape,
+            why="errors come from groups of chains",
             do=f"sample with Sweeps(chains, sweeps, inputs=True), {GROUPS} chains at least",
         )
     groups = np.array_split(np.arange(run.inputs.shape[-1]), GROUPS)

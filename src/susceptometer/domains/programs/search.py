@@ -107,9 +107,7 @@ class BranchAndBound:
         ceiling: Known value that has to be undercut.
     """
 
-    def __init__(
-        self, family: Class, degree: int, *, seconds: float, ceiling: Fraction | None = None
-    ) -> None:
+    def __init__(self, family: Class, degree: int, *, seconds: float, ceiling: Fraction | None = None) -> None:
         self._family, self._degree, self._ceiling = family, degree, ceiling
         self._best = Fraction(0)
         self._machine: Machine | None = None
@@ -130,9 +128,7 @@ class BranchAndBound:
                 break
         value = None if self._machine is None else self._best
         covered = sum(shape.size for shape in self._family.shapes())
-        return Minimum(
-            value, self._machine, self._nodes, self._solved, covered, complete, self._ceiling
-        )
+        return Minimum(value, self._machine, self._nodes, self._solved, covered, complete, self._ceiling)
 
     def _branch(self, shape: Shape, table: np.ndarray, weight: int) -> bool:
         """Look at one partly written table; False where time ran out below it."""

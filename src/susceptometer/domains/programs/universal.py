@@ -106,11 +106,7 @@ class SmoothMachine:
         """For every (state, letters): next state, write and move indices (-1: keep), tape by tape."""
         where = {state: i for i, state in enumerate(self.states)}
         spots = [{letter: i for i, letter in enumerate(t.letters)} for t in self.tapes]
-        rows = [
-            self.table(state, read)
-            for state in self.states
-            for read in product(*[t.letters for t in self.tapes])
-        ]
+        rows = [self.table(state, read) for state in self.states for read in product(*[t.letters for t in self.tapes])]
         after = np.asarray([where[row[2]] for row in rows])
         writes = [[-1 if w is None else s.get(w, -1) for w, s in zip(r[0], spots, strict=True)] for r in rows]
         moves = [[MOVES.index(m) for m in row[1]] for row in rows]

@@ -2,7 +2,7 @@
 
 Every repetition is a user's run: a recipe from `calibrate` and nothing else, then chains. Ten calibrations per cell
 and number of groups, twenty runs with each of them side by side; a susceptibility counts all its tokens.
-`python benchmarks/coverage.py [ROWS.json [calibrations [runs of each]]]`: finished rows are kept in the JSON file.
+`python benchmarks/bench_coverage.py [ROWS.json [calibrations [runs of each]]]`: finished rows are kept in the JSON file.
 """
 
 import json
@@ -38,7 +38,7 @@ TEMPER = (20.0, 20.0)
 SLOW = "linear network 3,3,3, LLC"
 TITLE = """# Coverage of nominal 95 % intervals
 
-Made by `python benchmarks/coverage.py` on one CPU core. Every run uses a recipe from `calibrate` and nothing else. The
+Made by `python benchmarks/bench_coverage.py` on one CPU core. Every run uses a recipe from `calibrate` and nothing else. The
 continuum column takes out the step bias that calibration measured (eps against eps/2 on one path), with its error."""
 
 
@@ -192,7 +192,9 @@ def parts(reading: Reading, size: int) -> list[Reading]:
     """Disjoint readings of ``size`` groups each."""
     count = next(iter(reading.cells.values())).sizes["group"] // size
     return [
-        replace(reading, cells={k: cell.isel(group=slice(i * size, (i + 1) * size)) for k, cell in reading.cells.items()})
+        replace(
+            reading, cells={k: cell.isel(group=slice(i * size, (i + 1) * size)) for k, cell in reading.cells.items()}
+        )
         for i in range(count)
     ]
 
