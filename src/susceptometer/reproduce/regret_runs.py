@@ -151,7 +151,7 @@ def exact_llc(setting: Setting, mix: float, seed: int, step: int) -> Arrays:
 
 def sampled_training(setting: Setting, mix: float) -> Arrays:
     """One run by the on-policy score gradient: ``steps`` and exact ``regret``, ``anywhere`` along it."""
-    last = 40 if setting.scale == "smoke" else 2000
+    last = 40 if setting.scale == "smoke" else 20_000
     steps = sorted({*range(0, last + 1, max(10, last // 100))})
 
     def make() -> Arrays:
