@@ -11,6 +11,7 @@ import pytest
 from page_example import example_page, without_traces
 from susceptometer.errors import DataError
 from susceptometer.view import figures
+from susceptometer.view.explorer import SCRIPTS as EXPLORER
 from susceptometer.view.page import page_html, payload, write_page
 from susceptometer.view.template import SCRIPTS, STYLES, asset, payload_json
 
@@ -77,8 +78,10 @@ def test_wrong_shapes_are_refused(name):
 
 def test_every_source_is_used():
     assert all(asset(name) for name in (*SCRIPTS, *STYLES))
-    folder = {path.name for path in (figures_folder() / "assets").iterdir()}
-    assert folder == {*SCRIPTS, *STYLES, "page.html"}
+    folder = figures_folder() / "assets"
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    explorer = {name for name in EXPLORER if name.startswith("explorer/")}
+    assert found == {*SCRIPTS, *STYLES, "page.html", *explorer, "explorer/explorer.css", "explorer/explorer.html"}
 
 
 def figures_folder():
