@@ -173,6 +173,7 @@ def scaling(given):
     near = np.load(path) if path and path.exists() else nearest(points, 45, seed=0)
     clock.step("neighbours, k = 45")
     if path and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, near)
     clock.start()
     graph = neighbour_graph(near)
