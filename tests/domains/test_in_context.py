@@ -119,6 +119,23 @@ def test_batched_training_is_training_alone_and_learns():
     assert losses[1] < 0.7 * losses[0]
 
 
+def test_the_rate_rises_stays_and_falls_to_zero():
+    how = RegressionTraining(learning_rate=1.0, warm_up=10, cool_down=20)
+    assert [how.rate(step, 100) for step in (0, 9, 50, 80, 90, 99)] == pytest.approx([0.1, 1.0, 1.0, 1.0, 0.5, 0.05])
+    assert RegressionTraining(learning_rate=1.0, warm_up=0).rate(100, 100) == 1.0
+
+
+def test_training_goes_on_from_given_weights_with_a_fresh_optimiser():
+    net, seen = RegressionNet(RegressionWorld(2, 4, seed=0), width=16), {}
+    starts = [net.initial(7), net.initial(8)]
+    how = RegressionTraining(rows=8, learning_rate=1e-3, warm_up=0, cool_down=1)
+    train_runs(net, [(0, None), (1, None)], how, keep=(0, 1), watch=seen.setdefault, starts=starts)
+    for name, value in seen[0].items():
+        assert torch.equal(value, torch.stack([start[name] for start in starts]))
+    moved = (seen[1]["read.weight"] - seen[0]["read.weight"]).abs()
+    assert moved.max() == pytest.approx(1e-3, rel=1e-3), "Adam's first step is the learning rate, whatever the gradient"
+
+
 def test_bad_worlds_are_refused():
     with pytest.raises(DataError, match="no such regression world"):
         RegressionWorld(0, 8, seed=0)
