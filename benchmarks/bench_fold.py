@@ -12,6 +12,7 @@ import time
 from functools import partial
 
 import torch
+from pythia_shape import SHAPE
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from susceptometer.domains.hf_components import hf_components
@@ -22,13 +23,6 @@ from susceptometer.domains.transformer import init_params, shapes
 from susceptometer.domains.transformer_components import transformer_components
 from susceptometer.domains.transformer_stages import TransformerStages
 
-SHAPE = {
-    "hidden_size": 128,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "intermediate_size": 512,
-    "vocab_size": 50304,
-}
 HEADS = 4
 
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from pythia_shape import SHAPE
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from susceptometer.compute import pieces
@@ -31,13 +32,6 @@ from susceptometer.sampling.recipe import Recipe, Schedule
 from susceptometer.sampling.sgld import LeimkuhlerMatthews
 
 RESULTS = Path(__file__).parent / "results"
-SHAPE = {
-    "hidden_size": 128,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "intermediate_size": 512,
-    "vocab_size": 50304,
-}
 
 
 def recipe(groups, draws, **changes):

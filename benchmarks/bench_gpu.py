@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from pythia_shape import SHAPE
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from susceptometer.compute.options import ReadOptions
@@ -33,8 +34,6 @@ from susceptometer.sampling.moments import ProbeReader
 from susceptometer.sampling.noise import GroupBatches
 from susceptometer.sampling.recipe import Recipe, Schedule
 from susceptometer.sampling.sgld import LeimkuhlerMatthews
-
-SHAPE = {"hidden_size": 128, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 512}
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def place(rehearse):
 def neox(at, precision="float32", rows=256):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = GPTNeoXForCausalLM(GPTNeoXConfig(**SHAPE, vocab_size=at.words))
+        model = GPTNeoXForCausalLM(GPTNeoXConfig(**SHAPE | {"vocab_size": at.words}))
     text = torch.randint(at.words, (rows, 65), generator=torch.Generator().manual_seed(0))
     return language_subject(model, text, {"base": text[:8]}, name="14M shape", precision=precision).on(at.device)
 

@@ -11,19 +11,12 @@ import time
 
 import torch
 import torch.nn.functional as F
+from pythia_shape import SHAPE
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from susceptometer.domains.hf_components import hf_components
 from susceptometer.domains.hf_model import skeleton
 from susceptometer.domains.hf_stages import HFStages
-
-SHAPE = {
-    "hidden_size": 128,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "intermediate_size": 512,
-    "vocab_size": 50304,
-}
 
 
 def seconds(work, repeats=5):

@@ -1,13 +1,19 @@
-"""One browser and one explorer page for each file of tests."""
+"""One browser, and one explorer page, for each file of tests."""
 
 import pytest
 
-from browser.explorer_driver import DATA, FLAGS, RESET, SETTLED, opened, until
+from browser.explorer_driver import DATA, RESET, SETTLED, opened, until
 from susceptometer.view.explorer import write_explorer
 
 
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run",
+]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def explorer_browser(chromium):
+def browser(chromium):
     """The system's Chromium, headless."""
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:
@@ -17,10 +23,10 @@ def explorer_browser(chromium):
 
 
 @pytest.fixture(scope="module")
-def explorer_page(explorer_browser, tmp_path_factory):
+def explorer_page(browser, tmp_path_factory):
     """The example page, opened once."""
     faults = []
-    page = opened(explorer_browser, write_explorer(DATA, tmp_path_factory.mktemp("explorer") / "page.html"), faults)
+    page = opened(browser, write_explorer(DATA, tmp_path_factory.mktemp("explorer") / "page.html"), faults)
     yield page, faults
     page.close()
 

@@ -5,10 +5,6 @@ import time
 
 from explorer_example import example, facts
 
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run",
-]  # fmt: skip
 RESET = """() => {
   if (playing) stop();
   select(null); choose("pins", []); choose("token", -1); choose("tool", "move");

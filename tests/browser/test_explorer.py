@@ -188,11 +188,11 @@ def test_search_across_tokens(page):
     assert page.evaluate("chosen.selection.members") == sorted(touched)
 
 
-def test_a_hundred_thousand_tokens_load_and_answer(explorer_browser, tmp_path):
+def test_a_hundred_thousand_tokens_load_and_answer(browser, tmp_path):
     data, faults = many(100_000, 6), []
     path = write_explorer(data, tmp_path / "many.html")
     assert path.stat().st_size < 5e6
-    page = opened(explorer_browser, path, faults)
+    page = opened(browser, path, faults)
     psi = data.frames[0].psi
     page.select_option("#colour", "psi:4")
     token = alone_far_out(page)

@@ -9,21 +9,6 @@ from susceptometer.view.page import write_page
 
 pytestmark = pytest.mark.browser
 
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    """The system's Chromium, headless."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=str(chromium), args=FLAGS)
-        yield running
-        running.close()
-
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):

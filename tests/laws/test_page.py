@@ -11,9 +11,9 @@ import pytest
 from page_example import example_page, without_traces
 from susceptometer.errors import DataError
 from susceptometer.view import figures
-from susceptometer.view.explorer import SCRIPTS as EXPLORER
+from susceptometer.view.explorer import SOURCES as EXPLORER
 from susceptometer.view.page import page_html, payload, write_page
-from susceptometer.view.template import SCRIPTS, STYLES, asset, payload_json
+from susceptometer.view.template import REPORT, SCRIPTS, STYLES, asset, payload_json
 
 DATA = example_page(rows=2, width=40, parts=4)
 
@@ -80,8 +80,7 @@ def test_every_source_is_used():
     assert all(asset(name) for name in (*SCRIPTS, *STYLES))
     folder = figures_folder() / "assets"
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    explorer = {name for name in EXPLORER if name.startswith("explorer/")}
-    assert found == {*SCRIPTS, *STYLES, "page.html", *explorer, "explorer/explorer.css", "explorer/explorer.html"}
+    assert found == {name for one in (REPORT, EXPLORER) for name in (one.template, *one.styles, *one.scripts)}
 
 
 def figures_folder():

@@ -1,6 +1,5 @@
 """The explorer page: a map of tokens to look around in, one offline HTML file."""
 
-import html
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,41 +17,30 @@ from susceptometer.view.explorer_pack import (
     packed_counts,
     rounding,
 )
-from susceptometer.view.template import asset, payload_json
+from susceptometer.view.template import Sources, filled_template, written
 
 MOST_TOKENS, MOST_VALUES = 150_000, 12_000_000
 """Tokens, and values of psi (tokens x parts x checkpoints), that a page carries at most: whole rows, spread evenly."""
 
-SCRIPTS = (
-    "explorer/data.js", "format.js", "explorer/colour.js", "explorer/map.js", "explorer/paint.js", "explorer/token.js",
-    "explorer/table.js", "explorer/card.js", "explorer/choose.js", "explorer/search.js", "explorer/gestures.js",
-    "explorer/time.js", "explorer/main.js",
+SOURCES = Sources(
+    "explorer/explorer.html",
+    ("base.css", "explorer/explorer.css"),
+    (
+        "choice.js", "explorer/data.js", "format.js", "explorer/colour.js", "explorer/map.js", "explorer/paint.js",
+        "explorer/token.js", "explorer/table.js", "explorer/card.js", "explorer/choose.js", "explorer/search.js",
+        "explorer/gestures.js", "explorer/time.js", "explorer/main.js",
+    ),
 )  # fmt: skip
-"""The script's files in the order in which they run."""
 
 
 def write_explorer(data: ExplorerData, path: str | Path) -> Path:
     """Write the page to ``path`` and return it; folders are made as needed."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(explorer_html(data), encoding="utf-8")
-    return target
+    return written(explorer_html(data), path)
 
 
 def explorer_html(data: ExplorerData) -> str:
     """The whole page as one string of HTML; of too many tokens it carries a part and says so (`thinned`)."""
-    slots = {
-        "title": html.escape(clean(data.title)),
-        "style": asset("base.css") + asset("explorer/explorer.css"),
-        "payload": payload_json(payload(thinned(data))),
-        "script": "\n".join(asset(name) for name in SCRIPTS),
-    }
-    head, *rest = asset("explorer/explorer.html").split("{{")
-    pieces = [head]
-    for part in rest:
-        name, tail = part.split("}}", 1)
-        pieces += [slots[name], tail]
-    return "".join(pieces)
+    return filled_template(SOURCES, title=clean(data.title), payload=payload(thinned(data)))
 
 
 def thinned(data: ExplorerData) -> ExplorerData:

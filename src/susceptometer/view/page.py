@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from susceptometer.errors import DataError
-from susceptometer.view.template import filled_template
+from susceptometer.view.template import REPORT, filled_template, written
 
 Array = NDArray[np.floating]
 Status = Literal["healthy", "doubtful", "sick"]
@@ -156,15 +156,12 @@ def _check_shapes(arrays: Mapping[str, tuple[NDArray, tuple[int, ...]]]) -> None
 
 def write_page(data: PageData, path: str | Path) -> Path:
     """Write the page to ``path`` and return it; folders are made as needed."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page_html(data), encoding="utf-8")
-    return target
+    return written(page_html(data), path)
 
 
 def page_html(data: PageData) -> str:
     """The whole page as one string of HTML."""
-    return filled_template(title=data.title, payload=payload(data))
+    return filled_template(REPORT, title=data.title, payload=payload(data))
 
 
 def payload(data: PageData) -> dict[str, object]:

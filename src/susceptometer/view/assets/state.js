@@ -71,16 +71,3 @@ const psi = (part, token) => parts.chi[part][token] - parts.spread[part].mean;
 const errors = (part, token) => psi(part, token) / parts.error[part][token];
 
 const chosen = { part: 0, probe: -1, pattern: -1, fade: 2, token: -1, pinned: false };
-const listeners = {};
-
-/** Call `react` whenever one of `names` changes. */
-function on(names, react) {
-  for (const name of names.split(" ")) (listeners[name] ||= []).push(react);
-}
-
-/** Change what is chosen and tell whoever shows it. */
-function choose(name, value) {
-  if (chosen[name] === value) return;
-  chosen[name] = value;
-  for (const react of listeners[name] || []) react();
-}

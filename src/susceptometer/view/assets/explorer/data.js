@@ -110,16 +110,3 @@ const rowEnd = (row) => (row + 1 < rowStart.length ? rowStart[row + 1] : count);
 const wordOf = (token) => tokens.words[tokens.word[token]];
 
 const chosen = { frame: frames.length - 1, map: 0, x: 0, y: 0, colour: "pattern", fade: 0, tool: "move", token: -1, pins: [], selection: null };
-const listeners = {};
-
-/** Call `react` whenever one of `names` changes. */
-function on(names, react) {
-  for (const name of names.split(" ")) (listeners[name] ||= []).push(react);
-}
-
-/** Change what is chosen and tell whoever shows it. */
-function choose(name, value) {
-  if (chosen[name] === value) return;
-  chosen[name] = value;
-  for (const react of listeners[name] || []) react();
-}
