@@ -105,3 +105,12 @@ def test_keys_by_hand():
     assert len(set(pairs.tolist())) == 5  # 71 12 21 12 | 81 12 22 21
     assert pairs[1] == pairs[3] == pairs[5] and pairs[2] == pairs[7]
     assert recurs(pairs, row).tolist() == [False, True, True, True, False, True, False, True]
+
+
+def test_a_key_that_decides_nothing_has_share_zero_though_it_recurs_only_once():
+    """Products of a token with itself are left out: with two tokens to a key they would make the share one."""
+    rng = np.random.default_rng(4)
+    keys, rows = np.repeat(np.arange(3000), 2), np.concatenate([rng.choice(200, 2, replace=False) for _ in range(3000)])
+    found = recurrence(rng.normal(size=(6000, 2)), keys, rows)
+    assert found.coverage == 1.0
+    assert (np.abs(found.value) < 4 * found.error).all() and (found.error < 0.05).all()
